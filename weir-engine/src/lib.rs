@@ -1,0 +1,1 @@
+//! The embedded stream broker: decides, logs, applies.

@@ -1,0 +1,1 @@
+//! A durable, checksummed, append-only log of opaque records.

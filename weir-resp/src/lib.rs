@@ -1,0 +1,1 @@
+//! The RESP2 and RESP3 codec, without I/O.

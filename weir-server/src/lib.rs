@@ -1,0 +1,1 @@
+//! The doors: RESP and HTTP.

@@ -1,0 +1,1 @@
+//! For tests: the naive model, and drivers of the differential and crash tests.
