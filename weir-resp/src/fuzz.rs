@@ -1,8 +1,8 @@
 //! Entry points for fuzzers: bytes in, a panic when an invariant is broken. Not part of the interface.
 
 use crate::{
-    Args, Decoder, Limits, Progress, ProtocolError, Reply, ReplyLimits, ReplyScanner, decode_reply,
-    skip_reply,
+    Args, Decoder, Limits, Progress, ProtocolError, Reply, ReplyCursor, ReplyLimits, ReplyScanner,
+    decode_reply, skip_reply,
 };
 
 /// One thing a decoder reported, with copies of the arguments.
@@ -90,5 +90,18 @@ pub fn replies(data: &[u8]) {
     assert_eq!(resumed.unwrap_or(Ok(None)), skipped, "a scan in pieces ends where a scan at once does");
     if let Ok(Reply::Complete { consumed, .. }) = decode_reply(data, &ReplyLimits::DEFAULT) {
         assert_eq!(skipped, Ok(Some(consumed)), "what can be read can be skipped");
+    }
+    walk(data);
+}
+
+/// Enters every aggregate it meets and passes everything else: it must end.
+fn walk(data: &[u8]) {
+    let mut cursor = ReplyCursor::new(data);
+    while !cursor.is_at_end() {
+        let before = cursor.rest().len();
+        if cursor.aggregate().is_err() && cursor.text().is_err() && cursor.skip().is_err() {
+            return;
+        }
+        assert!(cursor.rest().len() < before, "reading moves on");
     }
 }

@@ -9,6 +9,7 @@
 //! * The outcome does not depend on how the bytes were cut into pieces.
 
 mod args;
+mod cursor;
 mod encode;
 #[doc(hidden)]
 pub mod fuzz;
@@ -20,6 +21,7 @@ mod request;
 mod scan;
 
 pub use args::{Args, ArgsIter, Request};
+pub use cursor::ReplyCursor;
 pub use encode::{DeferredArray, Proto, Writer, command, push_command_header};
 pub use protocol_error::ProtocolError;
 pub use reply::{Reply, ReplyError, ReplyLimits, Value, decode_reply};

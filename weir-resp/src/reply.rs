@@ -142,6 +142,10 @@ pub enum ReplyError {
     TooDeep,
     /// More elements, a longer string or a longer line than the limits allow.
     TooLarge,
+    /// A value is not of the type its reader expects; only from [`crate::ReplyCursor`].
+    Unexpected,
+    /// The bytes end inside a value; only from [`crate::ReplyCursor`].
+    Truncated,
 }
 
 impl fmt::Display for ReplyError {
@@ -154,6 +158,8 @@ impl fmt::Display for ReplyError {
             Self::BadValue => f.write_str("a reply's value is not written like its type"),
             Self::TooDeep => f.write_str("a reply is nested too deeply"),
             Self::TooLarge => f.write_str("a reply is larger than the limits allow"),
+            Self::Unexpected => f.write_str("a reply is not of the type that was expected"),
+            Self::Truncated => f.write_str("a reply ends too early"),
         }
     }
 }
