@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::disk::{DiskFile, read_full};
 use crate::frame::{self, HEADER, Head, Parsed, u64_at};
 use crate::holes;
-use crate::lsn::PAGE;
 use crate::ring::Ring;
 use crate::segment::{Layout, Segment};
 
@@ -86,11 +85,6 @@ impl<'a> Frames<'a> {
     /// Takes what it can from the ring.
     pub(crate) fn through(self, ring: &'a Ring) -> Self {
         Self { ring: Some(ring), ..self }
-    }
-
-    /// All frames of a segment of so many bytes.
-    pub(crate) fn all(segment: &'a Segment, segment_bytes: u64, buffer: Vec<u8>) -> Self {
-        Self::new(segment, segment.base + PAGE, segment.base + segment_bytes, buffer)
     }
 
     pub(crate) fn into_buffer(self) -> Vec<u8> {

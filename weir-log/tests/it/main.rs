@@ -4,5 +4,9 @@
 
 mod basics;
 mod crash;
+mod faults;
 mod life;
+mod reclaim;
 mod support;
+mod tail;
+mod threads;
