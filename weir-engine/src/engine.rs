@@ -211,6 +211,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.shared.log.segment_bytes()
+    }
+
     pub(crate) fn note_flush(&self) {
         self.shared.flushed_at.store(micros(self.shared.clock.elapsed()), Ordering::Relaxed);
     }
@@ -269,6 +273,12 @@ impl Engine {
     #[must_use]
     pub fn log_stats(&self) -> LogStats {
         self.shared.log.stats()
+    }
+
+    /// Bytes the log takes on the disk.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.log.segments().iter().map(|segment| segment.bytes_on_disk).sum()
     }
 
     /// Written and durable ends of the log.

@@ -27,6 +27,7 @@ mod keys;
 mod node;
 mod options;
 mod reading;
+mod reclaim;
 mod record;
 mod recovery;
 mod slab;

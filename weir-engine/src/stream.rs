@@ -202,12 +202,13 @@ impl Stream {
     ) -> Result<(), Cold> {
         for info in self.blocks_down(to) {
             let mut entries = Vec::with_capacity(BLOCK_MAX);
-            let _: ControlFlow<()> = self.visit_block(&info, source, |entry| {
+            let flow = self.visit_block(&info, source, |entry| {
                 if entry.id >= from && entry.id <= to {
                     entries.push(entry);
                 }
                 ControlFlow::Continue(())
             })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
             if entries.into_iter().rev().any(|entry| visit(entry).is_break()) || info.first < from {
                 break;
             }
