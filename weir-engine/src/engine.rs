@@ -137,6 +137,10 @@ impl Engine {
                 self.shared.core.lock().expect("no panic under this lock").blocks.insert(lsn, block);
                 Ok(())
             }
+            Cold::Unwritten => {
+                self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+                Ok(())
+            }
             Cold::Room(bytes) => {
                 self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
                 Ok(())

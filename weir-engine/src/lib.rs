@@ -15,6 +15,7 @@ mod background;
 mod block;
 mod blocks;
 mod chunked;
+mod copying;
 mod core;
 mod counters;
 mod engine;
@@ -44,6 +45,7 @@ pub use api::{
     ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
     Trim, TrimBound,
 };
+pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;

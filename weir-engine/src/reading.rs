@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use weir_core::{EntryId, ErrorKind};
 
 use crate::api::{
-    Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
+    Cold, Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
     ReadLimits, ReadOutcome, StreamEntries,
 };
 use crate::core::{Core, Found};
@@ -17,6 +17,9 @@ use crate::waiting::{Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment.
 pub(crate) const ROWS_PER_RECORD: usize = 2_000;
+
+/// What an entry takes in an answer beside its names and values, about.
+const ENTRY_BYTES: u64 = 24;
 
 /// What is left of a read's limits.
 struct Budget {
@@ -62,9 +65,16 @@ impl Budget {
 }
 
 impl Core {
+    /// A byte limit looks at entries' sizes, so what was appended has to be written first. Where nobody can ask again
+    /// (a transaction, a waiting read) sizes of entries that are not written yet count as [`ENTRY_BYTES`].
+    fn check_sizes_readable(&self, limits: &ReadLimits) -> Result<(), Halt> {
+        let readable = self.blocks.reads_on_the_spot() || self.log.written() == self.appender.head();
+        if limits.bytes_total.is_some() && !readable { Err(Cold::Unwritten.into()) } else { Ok(()) }
+    }
+
     /// About how many bytes an entry takes in an answer.
     fn reply_bytes(&self, entry: &EntryRef) -> u64 {
-        let mut bytes = 24;
+        let mut bytes = ENTRY_BYTES;
         if !entry.is_gone() {
             let read = self.log.read_many(&[entry.lsn], &mut |_, body| {
                 if let Some(record) = EntryRecord::decode(body) {
@@ -85,6 +95,7 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::WrongType`], for the whole call.
     pub fn read(&mut self, read: &Read) -> Result<ReadOutcome, Halt> {
+        self.check_sizes_readable(&read.limits)?;
         for (name, _) in &read.streams {
             self.find_stream(KeyRef { ns: read.ns, name })?;
         }
@@ -148,6 +159,7 @@ impl Core {
         self.check_groups(read).map_err(|(_, halt)| halt)?;
         self.check_name(&read.consumer)?;
         self.check_writable(false)?;
+        self.check_sizes_readable(&read.limits)?;
         self.warm_group_read(read)?;
         let before = self.blocks.read_on_the_spot(true);
         self.tie();
