@@ -2,6 +2,8 @@
 //!
 //! Run with: `cargo run --release -p weir-engine --example embedded_speed -- DIR [value-bytes]`
 
+#![expect(clippy::print_stdout, reason = "an example prints its result")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -92,10 +92,11 @@ fn run(engine: &Weak<Shared>) {
         // What fails here shows where it matters: a failed flush latches the log, missing space refuses appends,
         // and an old snapshot only makes the next start longer.
         let busy = Background::step(&shared).unwrap_or(false);
+        let alarm = shared.ring_alarms().unwrap_or(IDLE);
         if !busy {
             let guard = shared.wake.0.lock().expect("no panic under this lock");
             if !shared.closing.load(Ordering::SeqCst) {
-                drop(shared.wake.1.wait_timeout(guard, IDLE));
+                drop(shared.wake.1.wait_timeout(guard, IDLE.min(alarm)));
             }
         }
     }

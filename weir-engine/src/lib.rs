@@ -14,17 +14,20 @@ mod api;
 mod background;
 mod block;
 mod blocks;
+mod broker;
 mod chunked;
 mod copying;
 mod core;
 mod counters;
 mod engine;
 mod entries;
+mod flusher;
 mod group;
 mod groups;
 mod idempotence;
 mod info;
 mod keys;
+mod mailbox;
 mod node;
 mod options;
 mod reading;
@@ -45,6 +48,7 @@ pub use api::{
     ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
     Trim, TrimBound,
 };
+pub use broker::Namespace;
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 pub use engine::{Engine, EntryFields, Turn};

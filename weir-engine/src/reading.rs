@@ -1,6 +1,7 @@
 //! Reading for one's own account and for a group: `XREAD`, `XREADGROUP`.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind};
 
@@ -11,9 +12,10 @@ use crate::api::{
 use crate::core::{Core, Found};
 use crate::counters;
 use crate::group::{Group, NO_CONSUMER, PendingEntry};
+use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Stream;
-use crate::waiting::{Served, WaiterId, Wanted, WatchId};
+use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment.
 pub(crate) const ROWS_PER_RECORD: usize = 2_000;
@@ -436,7 +438,7 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when too many reads wait.
     pub fn wait_read(&mut self, read: Read, token: u64) -> Result<WaiterId, Halt> {
-        self.wait(Wanted::Read(read), token)
+        self.wait(Wanted::Read(read), ReplyTo::Door(token))
     }
 
     /// Lets a group read wait. It was asked just before and found nothing.
@@ -444,14 +446,19 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when too many reads wait.
     pub fn wait_group(&mut self, read: ReadGroup, token: u64) -> Result<WaiterId, Halt> {
-        self.wait(Wanted::Group(read), token)
+        self.wait(Wanted::Group(read), ReplyTo::Door(token))
     }
 
-    fn wait(&mut self, wanted: Wanted, token: u64) -> Result<WaiterId, Halt> {
+    /// Lets a read of this process wait, whose answer goes into a mailbox.
+    pub(crate) fn wait_in(&mut self, wanted: Wanted, mailbox: Arc<Mailbox>) -> Result<WaiterId, Halt> {
+        self.wait(wanted, ReplyTo::Own(mailbox))
+    }
+
+    fn wait(&mut self, wanted: Wanted, reply_to: ReplyTo) -> Result<WaiterId, Halt> {
         if self.waiting.len() >= self.options.limits.waiting {
             return Err(ErrorKind::LimitReached("waiting reads (waiting)").into());
         }
-        Ok(self.waiting.add(wanted, token))
+        Ok(self.waiting.add(wanted, reply_to))
     }
 
     /// Ends a wait; `false` when it was served already.
@@ -507,7 +514,10 @@ impl Core {
             (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
         };
         if let Some(wait) = self.waiting.remove(waiter) {
-            self.waiting.served.push(Served { waiter, token: wait.token, result });
+            match wait.reply_to {
+                ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
+                ReplyTo::Own(mailbox) => mailbox.put(result),
+            }
         }
         true
     }

@@ -243,6 +243,26 @@ impl Stream {
         self.find(source, self.first_id)
     }
 
+    /// How many live entries have an ID above `id`: whole blocks are counted, one is looked into.
+    pub(crate) fn count_above(&self, source: &impl BlockSource, id: EntryId) -> Result<u64, Cold> {
+        if id < self.first_id {
+            return Ok(self.len);
+        }
+        let mut count = 0;
+        for info in self.blocks_from(id) {
+            if info.first > id {
+                count += info.live;
+                continue;
+            }
+            let flow = self.visit_block(&info, source, |entry| {
+                count += u64::from(entry.id > id);
+                ControlFlow::Continue(())
+            })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
+        }
+        Ok(count)
+    }
+
     /// How many macro nodes the stream has.
     pub(crate) fn node_count(&self) -> u64 {
         let mut nodes = 0;
