@@ -4,7 +4,7 @@
 //! where there are many streams, of the entry ID where it must be known later.
 
 use anyhow::{Result, bail};
-use weir_resp::{Proto, Writer, push_command_header};
+use weir_resp::{Proto, Writer, command, push_command_header};
 
 use super::board::Board;
 use super::drive::{Next, Script};
@@ -126,7 +126,10 @@ impl Script for Append {
 /// Deletes all streams of a run, however many there are.
 #[derive(Debug)]
 pub(super) struct Delete {
-    names: std::vec::IntoIter<Vec<u8>>,
+    streams: Streams,
+    /// The number of the first stream not deleted yet.
+    next: u64,
+    end: u64,
 }
 
 impl Delete {
@@ -134,42 +137,26 @@ impl Delete {
     const NAMES_PER_COMMAND: u64 = 500;
 
     /// A deleter of everything `streams` may have written.
-    pub(super) fn new(streams: &Streams) -> Self {
-        let number = match streams {
-            Streams::One => return Self { names: vec![del([STREAM.to_owned()])].into_iter() },
-            Streams::InTurn(number) | Streams::Random(number, _) => *number,
+    pub(super) fn new(streams: Streams) -> Self {
+        let end = match streams {
+            Streams::One => 1,
+            Streams::InTurn(number) | Streams::Random(number, _) => number,
         };
-        let chunk = |start: u64| {
-            let end = number.min(start + Self::NAMES_PER_COMMAND);
-            del((start..end).map(|number| stream_name(streams, number)).collect::<Vec<_>>())
-        };
-        let starts = (0..number).step_by(usize::try_from(Self::NAMES_PER_COMMAND).expect("small"));
-        Self { names: starts.map(chunk).collect::<Vec<_>>().into_iter() }
+        Self { streams, next: 0, end }
     }
-}
-
-fn del<I>(names: I) -> Vec<u8>
-where
-    I: IntoIterator<Item = String, IntoIter: ExactSizeIterator>,
-{
-    let names = names.into_iter();
-    let mut out = Vec::new();
-    push_command_header(&mut out, names.len() + 1);
-    let mut words = Writer::new(&mut out, Proto::Resp2);
-    words.bulk("DEL");
-    names.for_each(|name| words.bulk(name));
-    out
 }
 
 impl Script for Delete {
     fn next(&mut self, out: &mut Vec<u8>, _: &mut Board) -> Next {
-        match self.names.next() {
-            None => Next::End,
-            Some(command) => {
-                *out = command;
-                Next::Send(1)
-            }
+        let numbers = self.next..self.end.min(self.next + Self::NAMES_PER_COMMAND);
+        if numbers.is_empty() {
+            return Next::End;
         }
+        self.next = numbers.end;
+        let names: Vec<String> = numbers.map(|number| stream_name(&self.streams, number)).collect();
+        out.clear();
+        command(out, std::iter::once("DEL").chain(names.iter().map(String::as_str)).collect::<Vec<_>>());
+        Next::Send(1)
     }
 
     fn reply(&mut self, reply: &[u8], _: &mut Board) -> Result<()> {
@@ -317,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_stream_is_deleted_once() {
-        let mut delete = Delete::new(&Streams::InTurn(1_001));
+        let mut delete = Delete::new(Streams::InTurn(1_001));
         let (mut out, mut board, mut names) = (Vec::new(), Board::new(None), Vec::new());
         while delete.next(&mut out, &mut board) == Next::Send(1) {
             names.extend(words(&out)[0][1..].to_vec());

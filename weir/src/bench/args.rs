@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 /// Options of `weir bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Server to drive: redis://[user:password@]host:port[/db] or unix:///path; give it twice to compare two
+    /// Server to drive: redis://[user:password@]host:port[/db] or unix://[user:password@]/path; give it twice to compare two
     #[arg(
         long = "url",
         env = "WEIR_BENCH_URL",
@@ -27,7 +27,7 @@ pub(crate) struct BenchArgs {
     pub(super) pipeline: Option<u32>,
 
     /// Entries: to write (append, many-streams, fan-out, fill) or to prepare (consume, range, pending)
-    /// [default: by time where --seconds applies, else 100000]
+    /// [default: by time where --seconds applies, else 500000]
     #[arg(long, short = 'n', env = "WEIR_BENCH_ENTRIES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) entries: Option<u64>,
 

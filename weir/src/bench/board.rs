@@ -23,7 +23,7 @@ pub(super) struct Board {
     pub(super) appended: u64,
     /// Fan-out: entries each group received.
     pub(super) delivered: Vec<u64>,
-    /// Nanoseconds from sending a batch to its last reply.
+    /// Nanoseconds from sending a batch to its last reply; of waiting readers nothing.
     pub(super) latency: Histogram<u64>,
 }
 

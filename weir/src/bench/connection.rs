@@ -117,6 +117,11 @@ impl Connection {
         }))
     }
 
+    /// Whether every byte received belongs to a reply that was found.
+    pub(super) fn is_drained(&self) -> bool {
+        self.start == self.filled
+    }
+
     /// The bytes of a reply just found.
     pub(super) fn reply(&self, range: Range<usize>) -> &[u8] {
         &self.incoming[range]

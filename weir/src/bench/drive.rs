@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use mio::{Events, Poll, Token};
 
 use super::board::Board;
@@ -19,6 +19,7 @@ const EVENTS_MAX: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Silence after which a run is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+const UNASKED: &str = "a reply to nothing that was asked";
 
 /// What one connection does.
 pub(super) trait Script {
@@ -126,11 +127,13 @@ impl<S: Script> Loop<'_, S> {
         while let Some(range) = client.connection.next_reply()? {
             client.script.reply(client.connection.reply(range), self.board)?;
             self.board.replies += 1;
-            client.outstanding =
-                client.outstanding.checked_sub(1).context("a reply to nothing that was asked")?;
+            client.outstanding = client.outstanding.checked_sub(1).context(UNASKED)?;
             if client.outstanding == 0 {
+                ensure!(client.connection.is_drained(), UNASKED);
                 let now = self.meter.now();
-                self.board.took(now.saturating_sub(client.sent_at));
+                if !client.script.is_waiter() {
+                    self.board.took(now.saturating_sub(client.sent_at));
+                }
                 return self.advance(index, now);
             }
         }

@@ -64,10 +64,9 @@ pub(super) fn run(
     let poll = Poll::new()?;
     let mut lanes = Vec::new();
     for index in 0..schedule.clients {
-        let mut connection = Connection::open(address, poll.registry(), Token(index))?;
-        let mut one = append();
-        one.build(connection.outgoing(), schedule.batch, &mut Board::new(None));
-        let request = std::mem::take(connection.outgoing());
+        let connection = Connection::open(address, poll.registry(), Token(index))?;
+        let mut request = Vec::new();
+        append().build(&mut request, schedule.batch, &mut Board::new(None));
         lanes.push(Lane { connection, request, due: VecDeque::new(), sent: 0, replies: 0 });
     }
     OpenLoop {

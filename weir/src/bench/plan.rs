@@ -9,8 +9,8 @@ use super::target::Address;
 
 /// Seconds a run lasts when neither time nor entries are given.
 const SECONDS_DEFAULT: f64 = 3.0;
-/// Entries to prepare when none are given.
-const PREPARED_DEFAULT: u64 = 100_000;
+/// Entries to prepare, or to fill in, when none are given: at least a second's work for a fast server.
+const ENTRIES_DEFAULT: u64 = 500_000;
 /// Streams of many-streams when none are given.
 const MANY_STREAMS: u64 = 1_000_000;
 /// Rounds when two servers, or one server and itself, are compared.
@@ -79,7 +79,7 @@ impl Plan {
             lineup,
             clients: args.clients as usize,
             pipeline: u64::from(args.pipeline.unwrap_or(if mode == Mode::Latency { 1 } else { 16 })),
-            entries: if is_prepared(mode) { args.entries.or(Some(PREPARED_DEFAULT)) } else { args.entries },
+            entries: if is_prepared(mode) { args.entries.or(Some(ENTRIES_DEFAULT)) } else { args.entries },
             time: time(args),
             value_bytes: args.value_bytes as usize,
             streams: args.streams.unwrap_or(if mode == Mode::ManyStreams { MANY_STREAMS } else { 1 }),
@@ -94,7 +94,7 @@ impl Plan {
 
     /// Entries to prepare, in the modes that do.
     pub(super) fn prepared(&self) -> u64 {
-        self.entries.unwrap_or(PREPARED_DEFAULT)
+        self.entries.unwrap_or(ENTRIES_DEFAULT)
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(plan(&["-n", "5"]).unwrap().time, None);
         assert_eq!(plan(&["-n", "5", "--seconds", "2"]).unwrap().time, Some(Duration::from_secs(2)));
         let consume = plan(&["-m", "consume"]).unwrap();
-        assert_eq!((consume.time, consume.entries), (None, Some(100_000)));
+        assert_eq!((consume.time, consume.entries), (None, Some(500_000)));
     }
 
     #[test]

@@ -85,6 +85,7 @@ struct Ratios {
     p999: f64,
     server_cpu_per_op: Option<f64>,
     rss_anon_per_op: Option<f64>,
+    used_memory_per_op: Option<f64>,
 }
 
 impl Report {
@@ -148,27 +149,19 @@ impl Report {
     }
 
     fn table(&self) -> String {
+        let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.is_for(self.mode)).collect();
+        let row = |first: &str, rest: &dyn Fn(&Column) -> String| {
+            let rest: Vec<String> = columns.iter().map(|column| rest(column)).collect();
+            std::iter::once(first.to_owned()).chain(rest).map(Cell::new).collect::<Vec<_>>()
+        };
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header([
-            "",
-            "per second",
-            "min … max",
-            "p50",
-            "p90",
-            "p99",
-            "p99.9",
-            "max",
-            "server",
-            "client",
-            "memory",
-        ]);
-        table.add_row(["", "", "", "µs", "µs", "µs", "µs", "µs", "µs/op", "µs/op", "B/op"]);
+        table.set_header(row("", &|column| format!("{}\n{}", column.head, column.unit)));
         for server in &self.servers {
-            table.add_row(server.row());
+            table.add_row(row(server.label, &|column| (column.figure)(server)));
         }
         for ratios in &self.ratios {
-            table.add_row(ratios.row());
+            table.add_row(row(&ratios.label, &|column| (column.ratio)(ratios).map_or(String::new(), times)));
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -246,18 +239,6 @@ impl Figures {
     }
 }
 
-impl ServerReport {
-    fn row(&self) -> Vec<Cell> {
-        let m = &self.median;
-        let spread = format!("{} … {}", grouped(self.per_second_min), grouped(self.per_second_max));
-        let mut row = vec![Cell::new(self.label), Cell::new(grouped(m.per_second)), Cell::new(spread)];
-        row.extend([m.p50_us, m.p90_us, m.p99_us, m.p999_us, m.max_us].map(|us| Cell::new(grouped(us))));
-        row.extend([m.server_cpu_us_per_op, m.client_cpu_us_per_op].map(|us| Cell::new(known(us, 3))));
-        row.push(Cell::new(known(m.rss_anon_per_op, 1)));
-        row
-    }
-}
-
 impl Ratios {
     fn of(label: String, other: &ServerReport, first: &ServerReport) -> Self {
         let (other, first) = (&other.median, &first.median);
@@ -270,27 +251,118 @@ impl Ratios {
             p999: ratio(other.p999_us, first.p999_us),
             server_cpu_per_op: maybe(other.server_cpu_us_per_op, first.server_cpu_us_per_op),
             rss_anon_per_op: maybe(other.rss_anon_per_op, first.rss_anon_per_op),
+            used_memory_per_op: maybe(other.used_memory_per_op, first.used_memory_per_op),
         }
     }
+}
 
-    fn row(&self) -> Vec<Cell> {
-        let times = |ratio: f64| format!("{ratio:.2}×");
-        let maybe = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), times);
-        let cells = [
-            self.label.clone(),
-            times(self.per_second),
-            String::new(),
-            times(self.p50),
-            String::new(),
-            times(self.p99),
-            times(self.p999),
-            String::new(),
-            maybe(self.server_cpu_per_op),
-            String::new(),
-            maybe(self.rss_anon_per_op),
-        ];
-        cells.into_iter().map(Cell::new).collect()
+/// One column of the table.
+struct Column {
+    head: &'static str,
+    unit: &'static str,
+    /// The modes that show it; empty for all.
+    modes: &'static [&'static str],
+    figure: fn(&ServerReport) -> String,
+    ratio: fn(&Ratios) -> Option<f64>,
+}
+
+impl Column {
+    fn is_for(&self, mode: &str) -> bool {
+        self.modes.is_empty() || self.modes.contains(&mode)
     }
+}
+
+/// Modes that leave enough behind for memory per operation to mean something.
+const GROWING: &[&str] = &["many-streams", "pending", "fill"];
+
+const COLUMNS: &[Column] = &[
+    Column {
+        head: "speed",
+        unit: "per s",
+        modes: &[],
+        figure: |s| grouped(s.median.per_second),
+        ratio: |r| Some(r.per_second),
+    },
+    Column {
+        head: "min … max",
+        unit: "per s",
+        modes: &[],
+        figure: |s| format!("{} … {}", grouped(s.per_second_min), grouped(s.per_second_max)),
+        ratio: |_| None,
+    },
+    Column {
+        head: "written",
+        unit: "per s",
+        modes: &["fan-out"],
+        figure: |s| s.median.appended_per_second.map_or_else(unknown, grouped),
+        ratio: |_| None,
+    },
+    Column {
+        head: "p50",
+        unit: "µs",
+        modes: &[],
+        figure: |s| grouped(s.median.p50_us),
+        ratio: |r| Some(r.p50),
+    },
+    Column { head: "p90", unit: "µs", modes: &[], figure: |s| grouped(s.median.p90_us), ratio: |_| None },
+    Column {
+        head: "p99",
+        unit: "µs",
+        modes: &[],
+        figure: |s| grouped(s.median.p99_us),
+        ratio: |r| Some(r.p99),
+    },
+    Column {
+        head: "p99.9",
+        unit: "µs",
+        modes: &[],
+        figure: |s| grouped(s.median.p999_us),
+        ratio: |r| Some(r.p999),
+    },
+    Column { head: "max", unit: "µs", modes: &[], figure: |s| grouped(s.median.max_us), ratio: |_| None },
+    Column {
+        head: "sent late",
+        unit: "p99 µs",
+        modes: &["latency"],
+        figure: |s| s.median.late_p99_us.map_or_else(unknown, grouped),
+        ratio: |_| None,
+    },
+    Column {
+        head: "server CPU",
+        unit: "µs/op",
+        modes: &[],
+        figure: |s| s.median.server_cpu_us_per_op.map_or_else(unknown, |us| format!("{us:.3}")),
+        ratio: |r| r.server_cpu_per_op,
+    },
+    Column {
+        head: "client CPU",
+        unit: "µs/op",
+        modes: &[],
+        figure: |s| s.median.client_cpu_us_per_op.map_or_else(unknown, |us| format!("{us:.3}")),
+        ratio: |_| None,
+    },
+    Column {
+        head: "RSS anon",
+        unit: "B/op",
+        modes: GROWING,
+        figure: |s| s.median.rss_anon_per_op.map_or_else(unknown, |bytes| format!("{bytes:.1}")),
+        ratio: |r| r.rss_anon_per_op,
+    },
+    Column {
+        head: "used memory",
+        unit: "B/op",
+        modes: GROWING,
+        figure: |s| s.median.used_memory_per_op.map_or_else(unknown, |bytes| format!("{bytes:.1}")),
+        ratio: |r| r.used_memory_per_op,
+    },
+];
+
+fn unknown() -> String {
+    "–".to_owned()
+}
+
+fn times(ratio: f64) -> String {
+    format!("{ratio:.2}×")
 }
 
 fn micros(histogram: &Histogram<u64>, quantile: f64) -> f64 {
@@ -310,10 +382,6 @@ fn median(mut values: Vec<f64>) -> f64 {
         odd if odd % 2 == 1 => values[half],
         _ => f64::midpoint(values[half - 1], values[half]),
     }
-}
-
-fn known(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// A number as people read it: 1 234 567, or 12.3 below a hundred.

@@ -34,23 +34,24 @@ pub(super) enum Place {
 }
 
 impl Address {
-    /// Reads `redis://[user:password@]host[:port][/db]`, `unix:///path`, or plain `host:port`.
+    /// Reads `redis://[user:password@]host[:port][/db]`, `unix://[user:password@]/path`, or plain `host:port`.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let nobody = |place| Self { place, user: None, password: None, db: None };
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("redis", rest)) => rest,
-            Some(("unix", path)) => return Ok(nobody(Place::Unix { path: path.to_owned() })),
-            Some(("rediss", _)) => bail!("weir bench does not speak TLS; name the server's plain port"),
-            Some((scheme, _)) => bail!("{scheme}:// is no scheme of a RESP server; use redis:// or unix://"),
-        };
+        let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
         let (credentials, rest) = rest.rsplit_once('@').map_or((None, rest), |(who, rest)| (Some(who), rest));
-        let (place, db) = rest.split_once('/').map_or((rest, ""), |(place, db)| (place, db));
         let (user, password) =
             credentials.map(|who| who.split_once(':').unwrap_or(("", who))).unwrap_or_default();
         let text = |part: &str| if part.is_empty() { Ok(None) } else { percent_decode(part).map(Some) };
+        let (place, db) = match scheme {
+            "unix" => (Place::Unix { path: rest.to_owned() }, ""),
+            "redis" => {
+                let (place, db) = rest.split_once('/').unwrap_or((rest, ""));
+                (tcp_place(place).with_context(|| format!("{url:?} is no address of a server"))?, db)
+            }
+            "rediss" => bail!("weir bench does not speak TLS; name the server's plain port"),
+            other => bail!("{other}:// is no scheme of a RESP server; use redis:// or unix://"),
+        };
         Ok(Self {
-            place: tcp_place(place).with_context(|| format!("{url:?} is no address of a server"))?,
+            place,
             user: text(user)?,
             password: text(password)?,
             db: if db.is_empty() {
@@ -285,6 +286,7 @@ mod tests {
         let greeting = |url| Address::parse(url).unwrap().greeting();
         assert_eq!(greeting("redis://ann:p%40ss@db:1/2"), [vec!["AUTH", "ann", "p@ss"], vec!["SELECT", "2"]]);
         assert_eq!(greeting("redis://:secret@db"), [vec!["AUTH", "secret"]]);
+        assert_eq!(greeting("unix://:secret@/run/weir.sock"), [vec!["AUTH", "secret"]]);
         assert!(greeting("redis://db").is_empty());
     }
 }
