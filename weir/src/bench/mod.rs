@@ -19,6 +19,7 @@ mod plan;
 mod process;
 mod random;
 mod report;
+mod table;
 mod target;
 
 use anyhow::{Context as _, Result};

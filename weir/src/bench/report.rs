@@ -1,91 +1,100 @@
-//! What is printed in the end: a table or one JSON object.
+//! What comes out in the end: figures of every run, medians, ratios, doubts; as JSON or as a table.
 
 use std::io::Write as _;
 
 use anyhow::Result;
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::modes::{Outcome, Server};
 use super::plan::Plan;
+use super::table::{self, grouped};
+
+/// How much of the 99th percentile may be the generator's own lateness.
+const LATENESS_PART_MAX: f64 = 0.5;
+/// How far a server may be from itself before its throughput says nothing.
+const CONTROL_OFF_MAX: f64 = 0.1;
 
 /// All runs and what follows from them.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    mode: &'static str,
-    unit: &'static str,
-    settings: Settings,
-    servers: Vec<ServerReport>,
+    pub(super) mode: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) settings: Settings,
+    pub(super) servers: Vec<ServerReport>,
     /// Each other server's medians divided by the first one's.
-    ratios: Vec<Ratios>,
+    pub(super) ratios: Vec<Ratios>,
+    /// What to know before believing the figures.
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Settings {
-    rounds: u32,
-    clients: usize,
-    pipeline: u64,
-    entries: Option<u64>,
-    seconds: Option<f64>,
-    value_bytes: usize,
-    streams: u64,
-    groups: usize,
-    count: u64,
-    consumers: usize,
-    rate: Option<f64>,
+pub(super) struct Settings {
+    pub(super) rounds: u32,
+    pub(super) clients: usize,
+    pub(super) pipeline: u64,
+    pub(super) entries: Option<u64>,
+    pub(super) seconds: Option<f64>,
+    pub(super) value_bytes: usize,
+    pub(super) streams: u64,
+    pub(super) groups: usize,
+    pub(super) count: u64,
+    pub(super) consumers: usize,
+    pub(super) rate: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
-struct ServerReport {
-    label: &'static str,
-    url: String,
-    name: String,
-    median: Figures,
+pub(super) struct ServerReport {
+    pub(super) label: &'static str,
+    pub(super) url: String,
+    pub(super) name: String,
+    /// Whether it is the first server once more.
+    pub(super) is_control: bool,
+    pub(super) median: Figures,
     /// The least and the greatest throughput of all runs.
-    per_second_min: f64,
-    per_second_max: f64,
-    runs: Vec<Figures>,
+    pub(super) per_second_min: f64,
+    pub(super) per_second_max: f64,
+    pub(super) runs: Vec<Figures>,
 }
 
 /// The figures of one run, or the medians of several.
 #[derive(Debug, Clone, Default, Serialize)]
-struct Figures {
-    operations: f64,
-    seconds: f64,
-    per_second: f64,
+pub(super) struct Figures {
+    pub(super) operations: f64,
+    pub(super) seconds: f64,
+    pub(super) per_second: f64,
     /// Entries written per second, where operations are something else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    appended_per_second: Option<f64>,
+    pub(super) appended_per_second: Option<f64>,
     /// Microseconds of a batch, as are all latencies.
-    p50_us: f64,
-    p90_us: f64,
-    p99_us: f64,
-    p999_us: f64,
-    max_us: f64,
+    pub(super) p50_us: f64,
+    pub(super) p90_us: f64,
+    pub(super) p99_us: f64,
+    pub(super) p999_us: f64,
+    pub(super) max_us: f64,
     /// How late the generator itself was, at the 99th percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
-    late_p99_us: Option<f64>,
-    server_cpu_us_per_op: Option<f64>,
-    client_cpu_us_per_op: Option<f64>,
+    pub(super) late_p99_us: Option<f64>,
+    pub(super) server_cpu_us_per_op: Option<f64>,
+    pub(super) client_cpu_us_per_op: Option<f64>,
     /// The server's resident anonymous memory after the run, in bytes.
-    rss_anon: Option<f64>,
+    pub(super) rss_anon: Option<f64>,
     /// Growth of the resident anonymous memory, in bytes per operation.
-    rss_anon_per_op: Option<f64>,
+    pub(super) rss_anon_per_op: Option<f64>,
     /// Growth of what INFO calls used_memory, in bytes per operation.
-    used_memory_per_op: Option<f64>,
+    pub(super) used_memory_per_op: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
-struct Ratios {
-    label: String,
-    per_second: f64,
-    p50: f64,
-    p99: f64,
-    p999: f64,
-    server_cpu_per_op: Option<f64>,
-    rss_anon_per_op: Option<f64>,
-    used_memory_per_op: Option<f64>,
+pub(super) struct Ratios {
+    pub(super) label: String,
+    pub(super) per_second: f64,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+    pub(super) server_cpu_per_op: Option<f64>,
+    pub(super) rss_anon_per_op: Option<f64>,
+    pub(super) used_memory_per_op: Option<f64>,
 }
 
 impl Report {
@@ -95,6 +104,7 @@ impl Report {
             label: server.contestant.label,
             url: server.contestant.address.to_string(),
             name: server.name.clone(),
+            is_control: server.contestant.is_control,
             median: Figures::default(),
             per_second_min: 0.0,
             per_second_max: 0.0,
@@ -118,6 +128,7 @@ impl Report {
             },
             servers: servers.iter().map(server).collect(),
             ratios: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -126,7 +137,7 @@ impl Report {
         self.servers[index].runs.push(Figures::of(outcome));
     }
 
-    /// Computes medians and ratios; call it after the last run.
+    /// Computes medians, ratios and notes; call it after the last run.
     pub(super) fn conclude(&mut self) {
         for server in &mut self.servers {
             server.median = Figures::median(&server.runs);
@@ -139,52 +150,17 @@ impl Report {
                 |other: &ServerReport| Ratios::of(format!("{} / {}", other.label, first.label), other, first);
             self.ratios = others.iter().map(ratios).collect();
         }
+        self.notes = self.servers.iter().filter_map(ServerReport::lateness_note).collect();
+        let compared = self.servers.iter().skip(1).zip(&self.ratios);
+        let controls = compared.filter(|(server, _)| server.is_control);
+        self.notes.extend(controls.filter_map(|(_, ratios)| ratios.control_note()));
     }
 
     /// Prints it to standard output.
     pub(super) fn print(&self, json: bool) -> Result<()> {
-        let text = if json { serde_json::to_string(self)? } else { self.table() };
+        let text = if json { serde_json::to_string(self)? } else { table::render(self) };
         writeln!(std::io::stdout().lock(), "{text}")?;
         Ok(())
-    }
-
-    fn table(&self) -> String {
-        let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.is_for(self.mode)).collect();
-        let row = |first: &str, rest: &dyn Fn(&Column) -> String| {
-            let rest: Vec<String> = columns.iter().map(|column| rest(column)).collect();
-            std::iter::once(first.to_owned()).chain(rest).map(Cell::new).collect::<Vec<_>>()
-        };
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-        table.set_header(row("", &|column| format!("{}\n{}", column.head, column.unit)));
-        for server in &self.servers {
-            table.add_row(row(server.label, &|column| (column.figure)(server)));
-        }
-        for ratios in &self.ratios {
-            table.add_row(row(&ratios.label, &|column| (column.ratio)(ratios).map_or(String::new(), times)));
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let servers = self.servers.iter().map(|s| format!("{}: {} at {}", s.label, s.name, s.url));
-        format!("{}\n{}\n{table}", self.headline(), servers.collect::<Vec<_>>().join("\n"))
-    }
-
-    fn headline(&self) -> String {
-        let Settings { clients, pipeline, value_bytes, consumers, count, groups, .. } = &self.settings;
-        let work = match self.mode {
-            "consume" | "pending" => format!("{consumers} consumers, pipeline {pipeline}, COUNT {count}"),
-            "fan-out" => format!("{clients} writers, pipeline {pipeline}, {groups} groups, COUNT {count}"),
-            "range" => format!("{clients} clients, pipeline {pipeline}, COUNT {count}"),
-            _ => format!("{clients} clients, pipeline {pipeline}"),
-        };
-        let rate = self.settings.rate.map_or(String::new(), |rate| format!(", {} per second", grouped(rate)));
-        let rounds = if self.settings.rounds > 1 {
-            format!("; medians of {} alternating runs", self.settings.rounds)
-        } else {
-            String::new()
-        };
-        format!("{}: {work}, values of {value_bytes} bytes{rate}; counted: {}{rounds}", self.mode, self.unit)
     }
 }
 
@@ -239,7 +215,32 @@ impl Figures {
     }
 }
 
+impl ServerReport {
+    /// A word of doubt about latencies that are the generator's own.
+    fn lateness_note(&self) -> Option<String> {
+        let late = self.median.late_p99_us?;
+        (late > self.median.p99_us * LATENESS_PART_MAX).then(|| {
+            let late = grouped(late);
+            format!(
+                "{}: requests left up to {late} µs late (p99); this machine is too busy for such latencies",
+                self.label
+            )
+        })
+    }
+}
+
 impl Ratios {
+    /// A word of doubt about throughput, when a server differs from itself.
+    fn control_note(&self) -> Option<String> {
+        let off = (self.per_second - 1.0).abs();
+        (off > CONTROL_OFF_MAX).then(|| {
+            let percent = off * 100.0;
+            format!(
+                "one server differs from itself by {percent:.0} % in speed; believe the CPU per operation"
+            )
+        })
+    }
+
     fn of(label: String, other: &ServerReport, first: &ServerReport) -> Self {
         let (other, first) = (&other.median, &first.median);
         let maybe = |other: Option<f64>, first: Option<f64>| Some(ratio(other?, first?));
@@ -254,115 +255,6 @@ impl Ratios {
             used_memory_per_op: maybe(other.used_memory_per_op, first.used_memory_per_op),
         }
     }
-}
-
-/// One column of the table.
-struct Column {
-    head: &'static str,
-    unit: &'static str,
-    /// The modes that show it; empty for all.
-    modes: &'static [&'static str],
-    figure: fn(&ServerReport) -> String,
-    ratio: fn(&Ratios) -> Option<f64>,
-}
-
-impl Column {
-    fn is_for(&self, mode: &str) -> bool {
-        self.modes.is_empty() || self.modes.contains(&mode)
-    }
-}
-
-/// Modes that leave enough behind for memory per operation to mean something.
-const GROWING: &[&str] = &["many-streams", "pending", "fill"];
-
-const COLUMNS: &[Column] = &[
-    Column {
-        head: "speed",
-        unit: "per s",
-        modes: &[],
-        figure: |s| grouped(s.median.per_second),
-        ratio: |r| Some(r.per_second),
-    },
-    Column {
-        head: "min … max",
-        unit: "per s",
-        modes: &[],
-        figure: |s| format!("{} … {}", grouped(s.per_second_min), grouped(s.per_second_max)),
-        ratio: |_| None,
-    },
-    Column {
-        head: "written",
-        unit: "per s",
-        modes: &["fan-out"],
-        figure: |s| s.median.appended_per_second.map_or_else(unknown, grouped),
-        ratio: |_| None,
-    },
-    Column {
-        head: "p50",
-        unit: "µs",
-        modes: &[],
-        figure: |s| grouped(s.median.p50_us),
-        ratio: |r| Some(r.p50),
-    },
-    Column { head: "p90", unit: "µs", modes: &[], figure: |s| grouped(s.median.p90_us), ratio: |_| None },
-    Column {
-        head: "p99",
-        unit: "µs",
-        modes: &[],
-        figure: |s| grouped(s.median.p99_us),
-        ratio: |r| Some(r.p99),
-    },
-    Column {
-        head: "p99.9",
-        unit: "µs",
-        modes: &[],
-        figure: |s| grouped(s.median.p999_us),
-        ratio: |r| Some(r.p999),
-    },
-    Column { head: "max", unit: "µs", modes: &[], figure: |s| grouped(s.median.max_us), ratio: |_| None },
-    Column {
-        head: "sent late",
-        unit: "p99 µs",
-        modes: &["latency"],
-        figure: |s| s.median.late_p99_us.map_or_else(unknown, grouped),
-        ratio: |_| None,
-    },
-    Column {
-        head: "server CPU",
-        unit: "µs/op",
-        modes: &[],
-        figure: |s| s.median.server_cpu_us_per_op.map_or_else(unknown, |us| format!("{us:.3}")),
-        ratio: |r| r.server_cpu_per_op,
-    },
-    Column {
-        head: "client CPU",
-        unit: "µs/op",
-        modes: &[],
-        figure: |s| s.median.client_cpu_us_per_op.map_or_else(unknown, |us| format!("{us:.3}")),
-        ratio: |_| None,
-    },
-    Column {
-        head: "RSS anon",
-        unit: "B/op",
-        modes: GROWING,
-        figure: |s| s.median.rss_anon_per_op.map_or_else(unknown, |bytes| format!("{bytes:.1}")),
-        ratio: |r| r.rss_anon_per_op,
-    },
-    Column {
-        head: "used memory",
-        unit: "B/op",
-        modes: GROWING,
-        figure: |s| s.median.used_memory_per_op.map_or_else(unknown, |bytes| format!("{bytes:.1}")),
-        ratio: |r| r.used_memory_per_op,
-    },
-];
-
-fn unknown() -> String {
-    "–".to_owned()
-}
-
-fn times(ratio: f64) -> String {
-    format!("{ratio:.2}×")
 }
 
 fn micros(histogram: &Histogram<u64>, quantile: f64) -> f64 {
@@ -384,34 +276,40 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// A number as people read it: 1 234 567, or 12.3 below a hundred.
-fn grouped(value: f64) -> String {
-    if value.abs() < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 && !out.ends_with('-') {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn medians_and_numbers() {
+    fn doubts_are_spoken() {
+        let server = |late, p99| ServerReport {
+            label: "A",
+            url: String::new(),
+            name: String::new(),
+            is_control: false,
+            median: Figures { late_p99_us: late, p99_us: p99, ..Figures::default() },
+            per_second_min: 0.0,
+            per_second_max: 0.0,
+            runs: Vec::new(),
+        };
+        assert_eq!(server(None, 1.0).lateness_note(), None);
+        assert_eq!(server(Some(10.0), 100.0).lateness_note(), None);
+        assert!(server(Some(90.0), 100.0).lateness_note().is_some_and(|note| note.contains("90.0 µs late")));
+        let ratios = |speed: f64| {
+            let mut other = server(None, 1.0);
+            other.median.per_second = speed;
+            let mut first = server(None, 1.0);
+            first.median.per_second = 1.0;
+            Ratios::of("A again / A".to_owned(), &other, &first)
+        };
+        assert_eq!(ratios(1.05).control_note(), None);
+        assert!(ratios(0.8).control_note().is_some_and(|note| note.contains("20 %")));
+    }
+
+    #[test]
+    fn medians() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0]), 2.5);
         assert_eq!(median(vec![]), 0.0);
-        assert_eq!(grouped(1_234_567.4), "1 234 567");
-        assert_eq!(grouped(-1_234.0), "-1 234");
-        assert_eq!(grouped(123.0), "123");
-        assert_eq!(grouped(12.34), "12.3");
     }
 }
