@@ -137,7 +137,10 @@ impl<'a> Reader<'a> {
             b'>' => self.items(rest).map(Value::Push),
             b'%' => {
                 let pairs = count(rest)?;
-                (0..pairs).map(|_| Ok((self.value()?, self.value()?))).collect::<Result<_, _>>().map(Value::Map)
+                (0..pairs)
+                    .map(|_| Ok((self.value()?, self.value()?)))
+                    .collect::<Result<_, _>>()
+                    .map(Value::Map)
             }
             _ => Err(Stop::Malformed("unknown type byte")),
         }
@@ -235,7 +238,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_canonical() {
-        for bytes in [&b":+5\r\n"[..], b":05\r\n", b"$-2\r\n", b"*-2\r\n", b"!x\r\n", b"$1\r\nab\r\n", b"\r\n"] {
+        for bytes in
+            [&b":+5\r\n"[..], b":05\r\n", b"$-2\r\n", b"*-2\r\n", b"!x\r\n", b"$1\r\nab\r\n", b"\r\n"]
+        {
             assert!(Value::decode(bytes).is_err(), "{}", bytes.escape_ascii());
         }
     }

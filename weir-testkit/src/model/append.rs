@@ -234,6 +234,7 @@ pub(super) fn policy(word: &[u8]) -> Option<Policy> {
 }
 
 pub(super) fn xsetid(model: &mut Model, args: &[Vec<u8>]) -> Outcome {
+    let flavour = model.flavour;
     let id = parse::id(&args[2])?;
     let mut entries_added = None;
     let mut max_deleted = EntryId::MIN;
@@ -255,7 +256,7 @@ pub(super) fn xsetid(model: &mut Model, args: &[Vec<u8>]) -> Outcome {
         }
     }
     let stream = model.stream(&args[1])?.ok_or_else(no_such_key)?;
-    if id < stream.max_deleted {
+    if flavour == Flavour::Latest && id < stream.max_deleted {
         return Err(err("The ID specified in XSETID is smaller than current max_deleted_entry_id"));
     }
     if stream.top_id().is_some_and(|top| id < top) {

@@ -71,13 +71,13 @@ struct Claim {
 }
 
 pub(super) fn xclaim(model: &mut Model, args: &[Vec<u8>]) -> Outcome {
-    let (now, consumer) = (model.now(), &args[3]);
+    let (now, flavour, consumer) = (model.now(), model.flavour, &args[3]);
     let stream = model.stream_with_group(&args[1], &args[2])?;
     let idle_min = integer_or(&args[4], "Invalid min-idle-time argument for XCLAIM")?.max(0);
     let claim = parse_claim(args, now)?;
     let group = stream.group(&args[2]);
     group.last_id = group.last_id.max(claim.last_id);
-    group.see(consumer, now);
+    group.attempt(consumer, now, flavour);
     let mut replies = Vec::new();
     for id in &claim.ids {
         let Some(entry) = stream.entry(*id).cloned() else {
@@ -107,6 +107,7 @@ fn take_over(stream: &mut Stream, group: &[u8], consumer: &[u8], id: EntryId, mu
     row.holder = Holder::Consumer(consumer.to_vec());
     let group = stream.group(group);
     group.pending.insert(id, row);
+    group.see(consumer, now);
     group.activate(consumer, now);
 }
 
@@ -148,12 +149,12 @@ fn parse_claim(args: &[Vec<u8>], now: i64) -> Result<Claim, Refusal> {
 }
 
 pub(super) fn xautoclaim(model: &mut Model, args: &[Vec<u8>]) -> Outcome {
-    let (now, consumer) = (model.now(), &args[3]);
+    let (now, flavour, consumer) = (model.now(), model.flavour, &args[3]);
     let idle_min = integer_or(&args[4], "Invalid min-idle-time argument for XAUTOCLAIM")?.max(0);
     let start = parse::start(&args[5])?;
     let (count, just_id) = parse_autoclaim_options(&args[6..])?;
     let stream = model.stream_with_group(&args[1], &args[2])?;
-    stream.group(&args[2]).see(consumer, now);
+    stream.group(&args[2]).attempt(consumer, now, flavour);
     let rows: Vec<(EntryId, Pending)> =
         stream.group(&args[2]).pending.range(start..).map(|(id, row)| (*id, row.clone())).collect();
     let (mut claimed, mut purged) = (Vec::new(), Vec::new());

@@ -84,9 +84,8 @@ fn policy_and_ids(args: &[Vec<u8>]) -> Result<(Policy, &[Vec<u8>]), Refusal> {
             at += 1;
         } else if is(&args[at], "IDS") && at + 1 < args.len() {
             let listed = canonical_integer(&args[at + 1]).and_then(|n| usize::try_from(n).ok());
-            let listed = listed
-                .filter(|n| *n > 0)
-                .ok_or_else(|| err("Number of IDs must be a positive integer"))?;
+            let listed =
+                listed.filter(|n| *n > 0).ok_or_else(|| err("Number of IDs must be a positive integer"))?;
             let mismatch = "The `numids` parameter must match the number of arguments";
             ids = Some(args[at + 2..].get(..listed).ok_or_else(|| err(mismatch))?);
             at += 2 + listed;

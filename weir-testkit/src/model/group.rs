@@ -46,9 +46,17 @@ impl Group {
         Self { last_id, entries_read, pending: BTreeMap::new(), consumers: BTreeMap::new(), releases: 0 }
     }
 
-    /// Notes an attempt of this consumer, which comes to be with it.
+    /// Notes that this consumer wants something. Before 7.2, who gets nothing leaves no trace.
+    pub(super) fn attempt(&mut self, consumer: &[u8], now: i64, flavour: Flavour) {
+        if flavour == Flavour::Latest {
+            self.see(consumer, now);
+        }
+    }
+
+    /// Notes that this consumer was here; it comes to be with that.
     pub(super) fn see(&mut self, consumer: &[u8], now: i64) {
-        let consumer = self.consumers.entry(consumer.to_vec()).or_insert(Consumer { seen: now, active: None });
+        let consumer =
+            self.consumers.entry(consumer.to_vec()).or_insert(Consumer { seen: now, active: None });
         consumer.seen = now;
     }
 

@@ -123,10 +123,8 @@ fn with_back_length(body: usize) -> usize {
 ///
 /// Runs without a fork are one node, every fork is one, every key ends in one of its own.
 pub(super) fn radix_nodes(masters: &[EntryId]) -> usize {
-    let keys: Vec<[u8; 16]> = masters
-        .iter()
-        .map(|id| ((u128::from(id.ms) << 64) | u128::from(id.seq)).to_be_bytes())
-        .collect();
+    let keys: Vec<[u8; 16]> =
+        masters.iter().map(|id| ((u128::from(id.ms) << 64) | u128::from(id.seq)).to_be_bytes()).collect();
     if keys.is_empty() { 1 } else { radix_nodes_below(&keys, 0) }
 }
 

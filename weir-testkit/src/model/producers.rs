@@ -61,7 +61,8 @@ impl Producers {
     }
 
     pub(super) fn configure(&mut self, duration_s: Option<i64>, entries_max: Option<i64>) {
-        let (duration, entries) = (duration_s.unwrap_or(self.duration_s), entries_max.unwrap_or(self.entries_max));
+        let (duration, entries) =
+            (duration_s.unwrap_or(self.duration_s), entries_max.unwrap_or(self.entries_max));
         if (duration, entries) != (self.duration_s, self.entries_max) {
             self.recent.clear();
         }

@@ -86,7 +86,7 @@ fn parse_request<'a>(model: &Model, args: &'a [Vec<u8>], grouped: bool) -> Resul
         let rest = &args[at + 1..];
         at += match rest {
             [value, ..] if is(word, "BLOCK") => {
-                parse_timeout(value, model.now())?;
+                parse_timeout(flavour, value, model.now())?;
                 2
             }
             [value, ..] if is(word, "COUNT") => {
@@ -155,10 +155,12 @@ impl Request<'_> {
     }
 }
 
-fn parse_timeout(text: &[u8], now: i64) -> Result<(), Refusal> {
+fn parse_timeout(flavour: Flavour, text: &[u8], now: i64) -> Result<(), Refusal> {
     match integer_or(text, "timeout is not an integer or out of range")? {
         ..0 => Err(err("timeout is negative")),
-        timeout if timeout > i64::MAX - now => Err(err("timeout is out of range")),
+        timeout if flavour == Flavour::Latest && timeout > i64::MAX - now => {
+            Err(err("timeout is out of range"))
+        }
         _ => Ok(()),
     }
 }
@@ -227,7 +229,12 @@ fn read_plain(stream: &Stream, request: &mut Request<'_>, from: From) -> Vec<Val
         },
     };
     let limit = request.count.unwrap_or(usize::MAX);
-    stream.after(after).take(limit).take_while(|entry| request.budget.allows(entry)).map(entry_reply).collect()
+    stream
+        .after(after)
+        .take(limit)
+        .take_while(|entry| request.budget.allows(entry))
+        .map(entry_reply)
+        .collect()
 }
 
 fn read_group(
@@ -238,8 +245,10 @@ fn read_group(
     consumer: &[u8],
     now: i64,
 ) -> Vec<Value> {
-    stream.group(group).see(consumer, now);
+    let flavour = stream.flavour;
+    stream.group(group).attempt(consumer, now, flavour);
     if let From::History(after) = from {
+        stream.group(group).see(consumer, now);
         request.claim_idle_min = None;
         return read_history(stream, request, group, consumer, after, now);
     }
@@ -253,6 +262,7 @@ fn read_group(
     let fresh: Vec<Entry> = stream.after(position).take(limit - replies.len()).cloned().collect();
     for entry in fresh.iter().take_while(|entry| request.budget.allows(entry)) {
         let group = stream.group(group);
+        group.see(consumer, now);
         group.entries_read = counters.read_after(group.last_id, group.entries_read, entry.id);
         group.last_id = entry.id;
         if !request.no_ack {

@@ -33,7 +33,7 @@ impl Session {
         let name = args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         let outcome = match &*name {
             b"multi" => self.only(args, 1).and_then(|()| self.multi()),
-            b"exec" => self.only(args, 1).and_then(|()| self.exec(now_ms)),
+            b"exec" => self.exec(now_ms, args),
             b"discard" => self.only(args, 1).and_then(|()| self.discard()),
             b"watch" => self.only(args, -2).and_then(|()| self.watch(&args[1..])),
             b"unwatch" if self.transaction.is_none() => self.only(args, 1).map(|()| self.unwatch()),
@@ -85,7 +85,15 @@ impl Session {
         Ok(Value::ok())
     }
 
-    fn exec(&mut self, now_ms: u64) -> Result<Value, Refusal> {
+    /// Ends the transaction in every case, also when it has a word too many.
+    fn exec(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Result<Value, Refusal> {
+        if args.len() > 1 {
+            self.transaction = None;
+            self.forget_watches();
+            let text =
+                "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+            return Err(Refusal(text.into()));
+        }
         let Some(transaction) = self.transaction.take() else { return Err(err("EXEC without MULTI")) };
         let tripped = self.watch_tripped;
         self.forget_watches();

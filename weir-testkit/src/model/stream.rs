@@ -121,7 +121,8 @@ impl Stream {
 
     /// Deletes one entry by name; false when there is none.
     pub(super) fn delete(&mut self, id: EntryId) -> bool {
-        let entry = self.nodes.iter_mut().flat_map(|node| &mut node.entries).find(|e| e.id == id && !e.deleted);
+        let entry =
+            self.nodes.iter_mut().flat_map(|node| &mut node.entries).find(|e| e.id == id && !e.deleted);
         let Some(entry) = entry else { return false };
         entry.deleted = true;
         self.nodes.retain(|node| node.live() > 0 || node.last_id() < id || node.master > id);
