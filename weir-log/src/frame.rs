@@ -58,6 +58,11 @@ impl Head {
         (self.0 & LENGTH_MASK) as usize
     }
 
+    /// END, WATERMARK or TXN_MORE, as far as set.
+    pub(crate) fn flags(self) -> u32 {
+        self.0 & (END | WATERMARK | TXN_MORE)
+    }
+
     pub(crate) fn is(self, flag: u32) -> bool {
         self.0 & flag != 0
     }

@@ -15,27 +15,36 @@
 //! The crate stores bytes and never looks inside; it reads no clock except to measure how long the disk takes.
 
 mod appender;
+mod compact;
 mod disk;
 mod error;
+pub mod faulty;
+mod folder;
 mod frame;
+mod frames;
+mod holes;
 mod log;
 mod lsn;
 mod options;
 mod read;
+mod reclaim;
 mod recovery;
 mod ring;
 mod segment;
 mod space;
 mod stats;
+mod tail;
 mod writer;
 
 pub use appender::Appender;
+pub use compact::{Compacted, Compaction};
 pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, Open, RealDisk};
 pub use error::{LogError, OpenError, ReadError};
 pub use log::{Level, Log, Opened};
 pub use lsn::Lsn;
 pub use options::LogOptions;
-pub use recovery::RecoveryReport;
+pub use read::{VisitBody, VisitRecord};
+pub use recovery::{RecoveryReport, Replay, Salts};
 pub use segment::{SegmentInfo, SegmentState};
 pub use space::Room;
 pub use stats::LogStats;

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 use crate::disk::Disk;
+use crate::error::beside;
+use crate::folder;
 use crate::lsn::Geometry;
 use crate::ring::Ring;
 use crate::segment::{Segment, SegmentInfo, SegmentState};
@@ -79,7 +81,7 @@ impl Log {
             first: Lsn(self.geometry.first(segment.no)),
             end: Lsn(self.geometry.end(segment.no)),
             bytes_on_disk: segment.file.allocated().unwrap_or(0),
-            generation: 0,
+            generation: segment.generation,
             state: match segment.no.cmp(&current) {
                 std::cmp::Ordering::Less => SegmentState::Sealed,
                 std::cmp::Ordering::Equal => SegmentState::Current,
@@ -103,14 +105,17 @@ impl Log {
         }
     }
 
-    /// Submits and flushes what is left, and says in the log how far it is durable.
+    /// Submits and flushes what is left, and notes how the log ended, so that the next open need not look behind its
+    /// end.
     pub fn close(&self, mut appender: Appender) -> Result<(), LogError> {
         appender.submit();
         self.flush_submitted(Level::Durable)?;
         appender.append_watermark();
         appender.submit();
-        self.flush_submitted(Level::Durable)?;
-        Ok(())
+        let end = self.flush_submitted(Level::Durable)?;
+        let mark = folder::clean_mark(end.0, self.log_id);
+        folder::write_small(&*self.disk, folder::CLEAN, &mark)
+            .map_err(|error| beside("writing seg/clean", error))
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {

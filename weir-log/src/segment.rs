@@ -1,22 +1,22 @@
-//! One segment: a file with a header of one page and frames behind it.
+//! One segment: a file with a header of one page and records behind it.
 //!
 //! A file gets its final name only after its header is durable, so a file with a final name and a bad header is
 //! damage and never the trace of a crash.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
+use crate::compact::Index;
 use crate::disk::{Disk, DiskFile, Open, read_full};
+use crate::folder;
 use crate::frame::{u32_at, u64_at};
-use crate::lsn::{Geometry, PAGE_LEN};
-
-/// The folder of the segments.
-pub(crate) const FOLDER: &str = "seg";
+use crate::lsn::{Geometry, PAGE, PAGE_LEN};
 
 const MAGIC: &[u8; 8] = b"weir-log";
 const FORMAT: u32 = 1;
-const HEADER_LEN: usize = 64;
+const HEADER_LEN: usize = 128;
 
 /// What [`crate::Log::segments`] says about one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +47,13 @@ pub enum SegmentState {
     Prepared,
 }
 
-/// The first 64 bytes of a segment file; the rest of its page is zero.
+/// The first 128 bytes of a segment file; the rest of its page is zero.
 ///
 /// ```text
-///  0 magic "weir-log"   8 u32 format = 1   12 u32 generation   16 u128 log id
-/// 32 u64 segment number   40 u64 segment size   48 u64 salt   56 u32 zero   60 u32 CRC-32C of bytes 0–59
+///  0 magic "weir-log"      8 u32 format = 1     12 u32 generation    16 u128 log id
+/// 32 u64 segment number   40 u64 segment size   48 u64 salt
+/// 56 u64 end of records   64 u32 index entries  68 u32 CRC-32C of the index   (compacted segments, else zero)
+/// 72 zeroes              124 u32 CRC-32C of bytes 0–123
 /// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -59,11 +61,20 @@ pub(crate) struct Header {
     pub(crate) no: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) salt: u64,
-    /// 0: frames stand at their addresses. From 1: a compacted segment.
+    /// 0: frames stand at their addresses. From 1: compacted.
     pub(crate) generation: u32,
+    /// Where in a compacted file the records end and the index begins.
+    pub(crate) data_end: u64,
+    pub(crate) index_entries: u32,
+    pub(crate) index_crc: u32,
 }
 
 impl Header {
+    /// Of a segment whose frames stand at their addresses.
+    pub(crate) fn plain(log_id: u128, no: u64, segment_bytes: u64, salt: u64) -> Self {
+        Self { log_id, no, segment_bytes, salt, generation: 0, data_end: 0, index_entries: 0, index_crc: 0 }
+    }
+
     pub(crate) fn encode(&self) -> Box<[u8]> {
         let mut page = vec![0; PAGE_LEN];
         page[..8].copy_from_slice(MAGIC);
@@ -73,24 +84,26 @@ impl Header {
         page[32..40].copy_from_slice(&self.no.to_le_bytes());
         page[40..48].copy_from_slice(&self.segment_bytes.to_le_bytes());
         page[48..56].copy_from_slice(&self.salt.to_le_bytes());
-        let crc = crc32c::crc32c(&page[..60]);
-        page[60..64].copy_from_slice(&crc.to_le_bytes());
+        page[56..64].copy_from_slice(&self.data_end.to_le_bytes());
+        page[64..68].copy_from_slice(&self.index_entries.to_le_bytes());
+        page[68..72].copy_from_slice(&self.index_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&page[..HEADER_LEN - 4]);
+        page[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
         page.into()
     }
 
-    /// The error says in words what is wrong.
-    pub(crate) fn decode(page: &[u8]) -> Result<Self, HeaderError> {
+    fn decode(page: &[u8]) -> Result<Self, HeaderError> {
         if page.len() < HEADER_LEN {
-            return Err(HeaderError::Bad("is shorter than a segment's header"));
+            return Err(HeaderError::Bad("it is shorter than a segment's header"));
         }
         if &page[..8] != MAGIC {
-            return Err(HeaderError::Bad("does not begin as a segment does"));
+            return Err(HeaderError::Bad("it does not begin as a segment does"));
         }
-        if crc32c::crc32c(&page[..60]) != u32_at(page, 60) {
-            return Err(HeaderError::Bad("has a header with a wrong checksum"));
+        if crc32c::crc32c(&page[..HEADER_LEN - 4]) != u32_at(page, HEADER_LEN - 4) {
+            return Err(HeaderError::Bad("its header has a wrong checksum"));
         }
         if u32_at(page, 8) != FORMAT {
-            return Err(HeaderError::Foreign("has a format this version does not know"));
+            return Err(HeaderError::Foreign("has a format that this version does not know"));
         }
         Ok(Self {
             generation: u32_at(page, 12),
@@ -98,6 +111,9 @@ impl Header {
             no: u64_at(page, 32),
             segment_bytes: u64_at(page, 40),
             salt: u64_at(page, 48),
+            data_end: u64_at(page, 56),
+            index_entries: u32_at(page, 64),
+            index_crc: u32_at(page, 68),
         })
     }
 
@@ -108,27 +124,13 @@ impl Header {
     }
 }
 
+/// Why a header is of no use. Both say in words what is wrong.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     /// Damaged.
     Bad(&'static str),
     /// Whole, but not for us.
     Foreign(&'static str),
-}
-
-/// `seg/<no>.seg`.
-pub(crate) fn path(no: u64) -> String {
-    format!("{FOLDER}/{no:016x}.seg")
-}
-
-/// A segment that is being made; worth nothing after a crash.
-pub(crate) fn new_path(no: u64) -> String {
-    format!("{FOLDER}/{no:016x}.new")
-}
-
-/// A dead segment kept for reuse.
-pub(crate) fn spare_path(no: u64) -> String {
-    format!("{FOLDER}/{no:016x}.spare")
 }
 
 /// One open segment file.
@@ -138,34 +140,74 @@ pub(crate) struct Segment {
     /// Address of the first byte of its header.
     pub(crate) base: u64,
     pub(crate) salt: u64,
+    pub(crate) generation: u32,
     pub(crate) path: String,
     pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) layout: Layout,
     /// Bytes from the beginning of the file that are really allocated.
     filled: AtomicU64,
     /// Held while zeroes are written and while the writer goes beyond `filled`, so that zeroes never land on records.
     fill: Mutex<()>,
 }
 
+/// Where the frames of a segment stand.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    /// At their addresses, but for the holes: dead ranges whose space was given back.
+    Plain {
+        /// In order, disjoint, from frame to frame.
+        holes: RwLock<Arc<[Range<u64>]>>,
+    },
+    /// One behind the other, each with its address in front.
+    Compacted(Index),
+}
+
 impl Segment {
-    pub(crate) fn open(
+    /// A segment whose frames stand at their addresses; `filled` bytes of its file are allocated.
+    pub(crate) fn plain(
         geometry: Geometry,
         header: &Header,
         path: String,
         file: Arc<dyn DiskFile>,
         filled: u64,
     ) -> Self {
-        let base = geometry.base(header.no);
-        let filled = AtomicU64::new(filled);
-        Self { no: header.no, base, salt: header.salt, path, file, filled, fill: Mutex::new(()) }
+        let layout = Layout::Plain { holes: RwLock::new(Arc::new([])) };
+        Self { filled: AtomicU64::new(filled), ..Self::with_layout(geometry, header, path, file, layout) }
+    }
+
+    pub(crate) fn with_layout(
+        geometry: Geometry,
+        header: &Header,
+        path: String,
+        file: Arc<dyn DiskFile>,
+        layout: Layout,
+    ) -> Self {
+        let Header { no, salt, generation, segment_bytes, .. } = *header;
+        let (filled, fill) = (AtomicU64::new(segment_bytes), Mutex::new(()));
+        Self { no, base: geometry.base(no), salt, generation, path, file, layout, filled, fill }
     }
 
     pub(crate) fn filled(&self) -> u64 {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// The position in the file of the address `at`.
+    /// The position in the file of the address `at`, in a plain segment.
     pub(crate) fn offset(&self, at: u64) -> u64 {
         at - self.base
+    }
+
+    /// Dead ranges whose space was given back.
+    pub(crate) fn holes(&self) -> Arc<[Range<u64>]> {
+        match &self.layout {
+            Layout::Plain { holes } => Arc::clone(&holes.read().expect("no panic under this lock")),
+            Layout::Compacted(_) => Arc::new([]),
+        }
+    }
+
+    pub(crate) fn set_holes(&self, new: Arc<[Range<u64>]>) {
+        if let Layout::Plain { holes } = &self.layout {
+            *holes.write().expect("no panic under this lock") = new;
+        }
     }
 
     /// Writes whole pages of records at `offset`.
@@ -191,6 +233,13 @@ impl Segment {
         }
         Ok(len)
     }
+
+    /// Cuts the file behind `offset`, a border of a page. Only while the log is being opened.
+    pub(crate) fn shorten(&self, offset: u64) -> io::Result<()> {
+        self.file.set_len(offset)?;
+        self.filled.store(offset, Ordering::Release);
+        Ok(())
+    }
 }
 
 /// Makes the file of segment `header.no`, from `spare` if there is one, and gives it its name once its header is
@@ -200,19 +249,18 @@ pub(crate) fn create(
     header: &Header,
     spare: Option<&str>,
 ) -> io::Result<(Arc<dyn DiskFile>, u64)> {
-    let to = path(header.no);
-    let from = spare.map_or_else(|| new_path(header.no), str::to_owned);
+    let from = spare.map_or_else(|| folder::new_path(header.no), str::to_owned);
     let how = if spare.is_some() { Open::Write } else { Open::Create };
     let file = disk.open(&from, how)?;
     let made = (|| {
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
-        disk.rename(&from, &to)?;
-        disk.sync_dir(FOLDER)?;
+        disk.rename(&from, &folder::segment_path(header.no))?;
+        disk.sync_dir(folder::SEGMENTS)?;
         file.len()
     })();
     match made {
-        Ok(len) => Ok((file, len)),
+        Ok(len) => Ok((file, len.max(PAGE))),
         Err(error) => {
             if spare.is_none() {
                 // Frees what a full disk needs most; if this fails too, the next open removes it.

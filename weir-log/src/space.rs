@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::LogError;
 use crate::error::{beside, is_full};
+use crate::folder;
 use crate::frame::HEADER;
 use crate::log::Log;
 use crate::segment::{self, Header, Segment};
@@ -42,15 +43,15 @@ pub(crate) struct Space {
 /// What is left from earlier, and when the disk was last full.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    spares: Vec<String>,
-    full_since: Option<Stopwatch>,
-    /// The newest segment that was flushed after it was filled.
-    settled: u64,
+    pub(crate) spares: Vec<String>,
+    /// Segments that are not part of the log any more, but whose files are still there.
+    pub(crate) retired: Vec<Arc<Segment>>,
+    pub(crate) full_since: Option<Stopwatch>,
 }
 
 impl Space {
-    pub(crate) fn new(spares: Vec<String>, settled: u64) -> Self {
-        let work = Work { spares, full_since: None, settled };
+    pub(crate) fn new(spares: Vec<String>) -> Self {
+        let work = Work { spares, retired: Vec::new(), full_since: None };
         Self { guaranteed: AtomicU64::new(0), full: AtomicBool::new(false), work: Mutex::new(work) }
     }
 
@@ -58,7 +59,7 @@ impl Space {
         self.full.load(Ordering::Relaxed)
     }
 
-    fn work(&self) -> MutexGuard<'_, Work> {
+    pub(crate) fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().expect("no panic under this lock")
     }
 }
@@ -97,6 +98,7 @@ impl Log {
 
     /// Does a bounded piece of background work; true when there is more to do now.
     pub fn background_step(&self) -> Result<bool, LogError> {
+        self.clear_retired()?;
         let current = self.geometry.segment_of(self.head.load(Ordering::Relaxed));
         self.prepare(self.geometry.end(current + 1))
     }
@@ -153,35 +155,35 @@ impl Log {
                 None => {
                     let salt = self.queue().salt_of(no);
                     self.create_segment(work, no, salt)
-                        .map_err(|e| trouble("making", &segment::path(no), e))?
+                        .map_err(|e| trouble("making", &folder::segment_path(no), e))?
                 }
             };
             let limit = (target - segment.base).min(self.segment_bytes());
-            while segment.filled() < limit {
-                if budget == 0 {
-                    self.update_guaranteed();
-                    return Ok(true);
-                }
+            let before = budget;
+            while segment.filled() < limit && budget > 0 {
                 let n = segment.fill(&ZEROES, limit).map_err(|e| trouble("filling", &segment.path, e))?;
                 budget = budget.saturating_sub(n);
             }
-            self.settle(work, &segment)?;
+            if budget < before {
+                self.settle(&segment)?;
+            }
+            if segment.filled() < limit {
+                self.update_guaranteed();
+                return Ok(true);
+            }
             no += 1;
         }
         self.update_guaranteed();
         Ok(false)
     }
 
-    /// Flushes a segment once after it is filled, so that the first flush of records does not carry the zeroes.
-    fn settle(&self, work: &mut Work, segment: &Segment) -> Result<(), Trouble> {
-        if segment.no <= work.settled || segment.filled() < self.segment_bytes() {
+    /// Flushes zeroes of a segment that is not written yet, so that its first flush of records does not carry them.
+    fn settle(&self, segment: &Segment) -> Result<(), Trouble> {
+        if segment.no <= self.geometry.segment_of(self.written().0) {
             return Ok(());
         }
-        work.settled = segment.no;
-        segment
-            .file
-            .sync_data()
-            .map_err(|error| Trouble::Log(self.fault.latch(format!("flushing {}: {error}", segment.path))))
+        let latch = |error| Trouble::Log(self.fault.latch(format!("flushing {}: {error}", segment.path)));
+        segment.file.sync_data().map_err(latch)
     }
 
     pub(crate) fn update_guaranteed(&self) {
@@ -209,18 +211,19 @@ impl Log {
             return Ok(Arc::clone(segment));
         }
         self.create_segment(&mut work, no, salt)
-            .map_err(|error| self.fault.latch(format!("making {}: {error}", segment::path(no))))
+            .map_err(|error| self.fault.latch(format!("making {}: {error}", folder::segment_path(no))))
     }
 
     fn create_segment(&self, work: &mut Work, no: u64, salt: u64) -> io::Result<Arc<Segment>> {
         let segment_bytes = self.segment_bytes();
-        let header = Header { log_id: self.log_id, no, segment_bytes, salt, generation: 0 };
+        let header = Header::plain(self.log_id, no, segment_bytes, salt);
         let spare = work.spares.pop();
         if spare.is_some() {
             self.counters.recycled.fetch_add(1, Ordering::Relaxed);
         }
         let (file, filled) = segment::create(&*self.disk, &header, spare.as_deref())?;
-        let segment = Arc::new(Segment::open(self.geometry, &header, segment::path(no), file, filled));
+        let segment =
+            Arc::new(Segment::plain(self.geometry, &header, folder::segment_path(no), file, filled));
         self.segments.write().expect("no panic under this lock").insert(no, Arc::clone(&segment));
         Ok(segment)
     }

@@ -144,10 +144,6 @@ impl Writer {
     pub(crate) fn new(segment: Arc<Segment>, tail: Box<[u8; PAGE_LEN]>) -> Self {
         Self { segment, tail, unsynced: Vec::new(), taken: VecDeque::new() }
     }
-
-    pub(crate) fn segment_no(&self) -> u64 {
-        self.segment.no
-    }
 }
 
 /// Who flushes.

@@ -51,6 +51,20 @@ impl MemoryDisk {
         self.shared.space.quota.store(chunks, Ordering::Relaxed);
     }
 
+    /// Every file with its contents.
+    pub(crate) fn files(&self) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let files: Vec<_> =
+            self.names().files.iter().map(|(path, file)| (path.clone(), Arc::clone(file))).collect();
+        let mut contents = Vec::new();
+        for (path, file) in files {
+            let mut bytes = vec![0; file.len()? as usize];
+            let n = file.read_at(&mut bytes, 0)?;
+            bytes.truncate(n);
+            contents.push((path, bytes));
+        }
+        Ok(contents)
+    }
+
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {
         self.shared.names.lock().expect("no panic under this lock")
     }
@@ -69,10 +83,10 @@ impl Disk for MemoryDisk {
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let mut names = self.names();
         if how == Open::Create {
-            // A new file rather than an emptied one: handles of the old one keep what they had.
-            let file = Arc::new(MemoryFile::new(Arc::clone(&self.shared.space)));
-            names.files.insert(path.to_owned(), Arc::clone(&file));
-            return Ok(file);
+            let space = &self.shared.space;
+            let file = names.files.entry(path.to_owned()).or_insert_with(|| Arc::new(MemoryFile::new(space)));
+            file.set_len(0)?;
+            return Ok(Arc::clone(file) as Arc<dyn DiskFile>);
         }
         let file = names.files.get(path).ok_or_else(|| not_found(path))?;
         Ok(Arc::clone(file) as Arc<dyn DiskFile>)
@@ -159,8 +173,8 @@ struct Contents {
 }
 
 impl MemoryFile {
-    fn new(space: Arc<Space>) -> Self {
-        Self { contents: RwLock::default(), space }
+    fn new(space: &Arc<Space>) -> Self {
+        Self { contents: RwLock::default(), space: Arc::clone(space) }
     }
 
     fn take_chunk(&self) -> io::Result<Box<[u8; CHUNK]>> {

@@ -1,4 +1,8 @@
 //! The log seen from outside: open, append, commit, read, and every way a crash can get in between.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod basics;
+mod crash;
+mod life;
 mod support;
