@@ -1,14 +1,15 @@
-//! The `weir` program: command line, wiring, exit codes; and nothing else.
+//! The `weir` program: command line, configuration, wiring, signals; and nothing else.
 
 mod bench;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A durable stream broker that speaks to every Redis Streams client.
+/// A durable stream broker that serves every Redis Streams client.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, arg_required_else_help = true)]
+#[command(name = "weir", version, about, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -16,12 +17,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve Redis Streams clients from a data folder
+    Serve(serve::Args),
     /// Measure a RESP server, or two against each other
     Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
         Command::Bench(args) => bench::run(args),
     };
     match outcome {
