@@ -1,1 +1,57 @@
-//! The embedded stream broker: decides, logs, applies.
+//! The embedded broker: decides, logs, applies.
+//!
+//! [`Engine`] is the door: open it on a disk, take a [`Turn`], ask, let go, wait for the log. One idea carries it: the
+//! log is the database. Every change is a record; memory is a fold of the records; a snapshot is a short cut.
+//!
+//! Invariants:
+//! * State changes only through `State::apply`, live and in recovery alike.
+//! * Under the core's lock nothing is parsed and nothing waits for the disk, except in a transaction.
+//! * No result leaves before the log has reached the mark the policy demands.
+//!
+//! The crate knows no wire protocol: requests and answers are values, errors are kinds.
+
+mod api;
+mod background;
+mod block;
+mod blocks;
+mod broker;
+mod chunked;
+mod copying;
+mod core;
+mod counters;
+mod engine;
+mod entries;
+mod flusher;
+mod group;
+mod groups;
+mod idempotence;
+mod info;
+mod keys;
+mod mailbox;
+mod node;
+mod options;
+mod reading;
+mod reclaim;
+mod record;
+mod recovery;
+mod slab;
+mod snapshot;
+mod state;
+mod stream;
+mod varint;
+mod waiting;
+
+pub use api::{
+    Append, Appended, AutoClaim, AutoClaimed, Claim, Cold, ConsumerInfo, Deleted, Delivery, Entries,
+    EntryRef, ExpireWhen, GroupDetail, GroupInfo, GroupReadFrom, GroupStart, Halt, KeyEvent, KeyKind, KeyRef,
+    Nack, NackMode, NamespaceNo, NewId, PendingQuery, PendingRow, PendingSummary, Producer, Range, Read,
+    ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
+    Trim, TrimBound,
+};
+pub use broker::Namespace;
+pub use copying::{KeyCopy, KeyImage};
+pub use core::{Core, DATABASES};
+pub use engine::{Engine, EntryFields, Turn};
+pub use node::NodeLimits;
+pub use options::{Fsync, Limits, Options};
+pub use waiting::{Served, WaiterId, WatchId};

@@ -1,0 +1,103 @@
+//! The engine's background work: the flush of each second, space ahead of the writer, snapshots, reclaiming.
+//!
+//! All of it in small steps, by one thread, which never holds the core's lock longer than a slice.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use weir_core::Error;
+use weir_log::Lsn;
+
+use crate::engine::{Engine, Shared, log_error};
+use crate::options::Fsync;
+use crate::reclaim::Reclaim;
+use crate::snapshot::{self, SnapshotFile};
+
+/// How long the thread sleeps when there is nothing to do.
+const IDLE: Duration = Duration::from_millis(20);
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// What the background work remembers from step to step.
+#[derive(Debug)]
+pub(crate) struct Background {
+    flushed_at: Duration,
+    /// The newest two, newest first.
+    pub(crate) snapshots: Vec<SnapshotFile>,
+    /// Where the log was when the last snapshot began.
+    snapshot_from: Lsn,
+    reclaim: Reclaim,
+}
+
+impl Background {
+    pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn) -> Self {
+        let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
+        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from, reclaim: Reclaim::default() }
+    }
+
+    /// Starts the thread. It ends when the engine is closed or its last clone is dropped.
+    pub(crate) fn spawn(shared: &Arc<Shared>) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let engine = Arc::downgrade(shared);
+        std::thread::Builder::new().name("weir-background".into()).spawn(move || run(&engine))
+    }
+
+    /// A bounded piece of work; `true` when there is more to do now.
+    pub(crate) fn step(shared: &Arc<Shared>) -> Result<bool, Error> {
+        let engine = Engine::of(shared);
+        let mut own = shared.background.lock().expect("no panic under this lock");
+        let now = shared.clock.elapsed();
+        if engine.fsync() == Fsync::EverySecond && now.saturating_sub(own.flushed_at) >= FLUSH_EVERY {
+            own.flushed_at = now;
+            engine.sync()?;
+        }
+        let busy = shared.log.background_step().map_err(log_error)?;
+        let (written, due) = (shared.log.written(), shared.options.snapshot_log_bytes);
+        // Large snapshots are written less often, so that they stay a small part of what is written.
+        let due =
+            due.max(4 * own.snapshots.first().map_or(0, |snapshot| snapshot.bytes)).min(due.max(1 << 30));
+        if written.0.saturating_sub(own.snapshot_from.0) >= due {
+            own.write_snapshot(shared)?;
+            return Ok(true);
+        }
+        let reclaiming = own.reclaim.step(shared)?;
+        Ok(busy || reclaiming)
+    }
+
+    pub(crate) fn snapshot(shared: &Arc<Shared>) -> Result<(), Error> {
+        shared.background.lock().expect("no panic under this lock").write_snapshot(shared)
+    }
+
+    fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
+        let (written, guess) = snapshot::write(shared)?;
+        self.snapshot_from = written.from;
+        self.snapshots.insert(0, written);
+        while self.snapshots.len() > snapshot::KEPT {
+            let Some(old) = self.snapshots.pop() else { break };
+            snapshot::remove(&*shared.disk, &old)?;
+        }
+        // With one snapshot only, the whole log is its replacement.
+        if let Some(oldest) = self.snapshots.last().filter(|_| self.snapshots.len() == snapshot::KEPT) {
+            self.reclaim.consider(shared, guess, oldest.from);
+        }
+        Ok(())
+    }
+}
+
+fn run(engine: &Weak<Shared>) {
+    loop {
+        let Some(shared) = engine.upgrade() else { return };
+        if shared.closing.load(Ordering::SeqCst) {
+            return;
+        }
+        // What fails here shows where it matters: a failed flush latches the log, missing space refuses appends,
+        // and an old snapshot only makes the next start longer.
+        let busy = Background::step(&shared).unwrap_or(false);
+        let alarm = shared.ring_alarms().unwrap_or(IDLE);
+        if !busy {
+            let guard = shared.wake.0.lock().expect("no panic under this lock");
+            if !shared.closing.load(Ordering::SeqCst) {
+                drop(shared.wake.1.wait_timeout(guard, IDLE.min(alarm)));
+            }
+        }
+    }
+}

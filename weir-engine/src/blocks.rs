@@ -1,0 +1,105 @@
+//! Sealed index blocks in memory: a bounded cache over the log.
+//!
+//! A block that is not here is *cold*: the caller leaves the engine's lock, reads it and puts it in. Only inside a
+//! transaction, whose commands cannot be asked again, blocks are read on the spot.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use weir_log::{Log, Lsn};
+
+use crate::api::Cold;
+use crate::block::Block;
+use crate::record::Record;
+use crate::stream::BlockSource;
+
+/// What a cached block costs beyond its deltas.
+const OVERHEAD: usize = 160;
+
+#[derive(Debug, Default)]
+struct Cache {
+    blocks: HashMap<Lsn, (Arc<Block>, bool), foldhash::fast::FixedState>,
+    /// Second chance: the oldest goes unless it was used since it was last looked at.
+    order: VecDeque<Lsn>,
+    bytes: usize,
+}
+
+/// The cache and its source.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    cache: RefCell<Cache>,
+    bytes_max: usize,
+    log: Arc<Log>,
+    on_the_spot: Cell<bool>,
+}
+
+impl Blocks {
+    pub(crate) fn new(log: Arc<Log>, bytes_max: usize) -> Self {
+        Self { cache: RefCell::default(), bytes_max, log, on_the_spot: Cell::new(false) }
+    }
+
+    /// Whether cold blocks are read at once; returns what held before.
+    pub(crate) fn read_on_the_spot(&self, yes: bool) -> bool {
+        self.on_the_spot.replace(yes)
+    }
+
+    pub(crate) fn reads_on_the_spot(&self) -> bool {
+        self.on_the_spot.get()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.cache.borrow().bytes
+    }
+
+    pub(crate) fn insert(&self, lsn: Lsn, block: Arc<Block>) {
+        let mut cache = self.cache.borrow_mut();
+        let cost = OVERHEAD + block.heap_bytes();
+        if cache.blocks.insert(lsn, (block, false)).is_none() {
+            cache.order.push_back(lsn);
+            cache.bytes += cost;
+        }
+        while cache.bytes > self.bytes_max {
+            let Some(oldest) = cache.order.pop_front() else { break };
+            match cache.blocks.get_mut(&oldest) {
+                Some((_, used)) if *used => {
+                    *used = false;
+                    cache.order.push_back(oldest);
+                }
+                _ => {
+                    if let Some((block, _)) = cache.blocks.remove(&oldest) {
+                        cache.bytes -= OVERHEAD + block.heap_bytes();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl BlockSource for Blocks {
+    fn block(&self, lsn: Lsn) -> Result<Arc<Block>, Cold> {
+        if let Some((block, used)) = self.cache.borrow_mut().blocks.get_mut(&lsn) {
+            *used = true;
+            return Ok(block.clone());
+        }
+        if !self.on_the_spot.get() {
+            return Err(Cold::Block(lsn));
+        }
+        let block = read_block(&self.log, lsn).ok_or(Cold::Block(lsn))?;
+        self.insert(lsn, block.clone());
+        Ok(block)
+    }
+}
+
+/// Reads a sealed block from its record; `None` when the disk fails or the record is no block.
+pub(crate) fn read_block(log: &Log, lsn: Lsn) -> Option<Arc<Block>> {
+    let mut found = None;
+    let read = log.read_many(&[lsn], &mut |_, body| {
+        if let Some(Record::Block { block, .. }) = Record::decode(body) {
+            found = Some(Arc::new(block.into_owned()));
+        }
+        ControlFlow::Break(())
+    });
+    read.ok().and(found)
+}

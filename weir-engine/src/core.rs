@@ -1,0 +1,315 @@
+//! The engine under its lock: state, the log's buffer, and what waits for changes.
+//!
+//! Every command is a method that first decides, from the state and the time alone, what is to change, and only then
+//! writes records and applies them. So a command that fails, or that finds a part of the index cold, has changed
+//! nothing and may be asked again.
+//!
+//! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
+
+use std::sync::Arc;
+
+use weir_core::{ErrorKind, Timestamp};
+use weir_log::{Appender, Log, Lsn, Room};
+
+use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
+use crate::blocks::Blocks;
+use crate::options::Options;
+use crate::record::Record;
+use crate::state::{Key, State, Value};
+use crate::stream::Stream;
+use crate::waiting::{Waiting, Watches};
+
+/// Databases that exist from the start: namespace 0 is `default`, the others `db1` … `db15`.
+pub const DATABASES: u32 = 16;
+
+/// Entries below this size need no look at the space they take themselves.
+const SMALL_ENTRY: u64 = 64 << 10;
+
+/// The engine under its lock. Reached through [`crate::Turn`].
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) state: State,
+    pub(crate) appender: Appender,
+    pub(crate) blocks: Blocks,
+    pub(crate) log: Arc<Log>,
+    pub(crate) options: Options,
+    pub(crate) now: Timestamp,
+    pub(crate) now_micros: u64,
+    pub(crate) waiting: Waiting,
+    pub(crate) watches: Watches,
+    transaction: u32,
+    pub(crate) events_wanted: bool,
+    pub(crate) events: Vec<KeyEvent>,
+    /// Entries that expiry removed since the start, for INFO.
+    pub(crate) expired_keys: u64,
+}
+
+/// A key that was looked up: where it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) slot: u32,
+}
+
+impl Core {
+    pub(crate) fn new(state: State, log: Arc<Log>, appender: Appender, options: Options) -> Self {
+        Self {
+            state,
+            appender,
+            blocks: Blocks::new(log.clone(), options.block_cache_bytes),
+            log,
+            options,
+            now: Timestamp(0),
+            now_micros: 0,
+            waiting: Waiting::default(),
+            watches: Watches::default(),
+            transaction: 0,
+            events_wanted: false,
+            events: Vec::new(),
+            expired_keys: 0,
+        }
+    }
+
+    /// The time this turn goes by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// As [`Core::now`], in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_micros(&self) -> u64 {
+        self.now_micros
+    }
+
+    // ---- transactions ------------------------------------------------------------------------------------------
+
+    /// What is changed from here to [`Core::end`] appears together after a crash, or not at all. May be nested.
+    pub fn begin(&mut self) {
+        if self.transaction == 0 {
+            self.appender.begin();
+            self.blocks.read_on_the_spot(true);
+        }
+        self.transaction += 1;
+    }
+
+    /// Ends what [`Core::begin`] began.
+    pub fn end(&mut self) {
+        debug_assert!(self.transaction > 0, "end without begin");
+        self.transaction -= 1;
+        if self.transaction == 0 {
+            self.appender.end();
+            self.blocks.read_on_the_spot(false);
+        }
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction > 0
+    }
+
+    /// Ties the records of one command together. Unlike [`Core::begin`] it leaves cold blocks cold.
+    pub(crate) fn tie(&mut self) {
+        if self.transaction == 0 {
+            self.appender.begin();
+        }
+        self.transaction += 1;
+    }
+
+    pub(crate) fn untie(&mut self) {
+        self.transaction -= 1;
+        if self.transaction == 0 {
+            self.appender.end();
+        }
+    }
+
+    // ---- writing -----------------------------------------------------------------------------------------------
+
+    /// Logs and applies a record; returns the slot of a key that came to be.
+    #[inline]
+    pub(crate) fn commit(&mut self, slot: Option<u32>, record: &Record<'_>) -> Option<u32> {
+        let lsn = self.appender.append(|out| record.encode(out));
+        self.state.apply(slot, lsn, record)
+    }
+
+    /// Logs and applies a record about a key.
+    #[inline]
+    pub(crate) fn commit_to(&mut self, found: Found, record: &Record<'_>) {
+        let lsn = self.appender.append(|out| record.encode(out));
+        self.state.apply(Some(found.slot), lsn, record);
+    }
+
+    /// Writes the tail block of a stream into the log.
+    pub(crate) fn seal_tail(&mut self, found: Found) {
+        let Self { state, appender, blocks, .. } = self;
+        let Some(key) = state.keys.get(found.slot) else { return };
+        let Some(stream) = key.stream() else { return };
+        let block = Arc::new(stream.tail.block.clone());
+        let record = Record::Block { key: key.no, block: std::borrow::Cow::Borrowed(&block) };
+        let lsn = appender.append(|out| record.encode(out));
+        state.apply(Some(found.slot), lsn, &record);
+        blocks.insert(lsn, block);
+    }
+
+    /// Whether anything may be written; what only gives space back may use the reserve.
+    pub(crate) fn check_writable(&self, grows: bool) -> Result<(), Halt> {
+        if self.log.is_faulted() {
+            return Err(ErrorKind::Faulted.into());
+        }
+        match self.log.room() {
+            Room::Ample => Ok(()),
+            Room::ReserveOnly if !grows => Ok(()),
+            short => self.refuse_or_wait(short, 0),
+        }
+    }
+
+    /// As [`Core::check_writable`], for an entry of so many bytes.
+    #[inline]
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), Halt> {
+        if bytes < SMALL_ENTRY {
+            return self.check_writable(true);
+        }
+        self.check_writable(true)?;
+        match self.log.room_for(2 * bytes) {
+            Room::Ample => Ok(()),
+            short => self.refuse_or_wait(short, 2 * bytes),
+        }
+    }
+
+    /// Space that is not there: the disk is full, or preparing it lags behind.
+    #[cold]
+    fn refuse_or_wait(&self, room: Room, bytes: u64) -> Result<(), Halt> {
+        if self.log.stats().disk_full {
+            return Err(ErrorKind::DiskFull.into());
+        }
+        // A command that cannot be asked again goes on: the file grows under it, which is slower and just as safe.
+        if self.in_transaction() && room != Room::None {
+            return Ok(());
+        }
+        Err(Cold::Room(bytes).into())
+    }
+
+    /// The end of everything written so far.
+    #[must_use]
+    pub fn head(&self) -> Lsn {
+        self.appender.head()
+    }
+
+    // ---- looking up --------------------------------------------------------------------------------------------
+
+    pub(crate) fn inner(&self, ns: NamespaceNo) -> Result<u32, Halt> {
+        self.state.inner(ns.0).ok_or_else(|| ErrorKind::Invalid("no such namespace").into())
+    }
+
+    /// Finds a key that has not expired; one that has is removed on the way.
+    #[inline]
+    pub(crate) fn find(&mut self, key: KeyRef<'_>) -> Result<Option<Found>, Halt> {
+        let inner = self.inner(key.ns)?;
+        let Some(slot) = self.state.slot(inner, key.name) else { return Ok(None) };
+        let expires = self.state.keys.get(slot).map_or(0, |key| key.expires);
+        if expires != 0 && expires <= self.now.0 {
+            self.expire(key, Found { slot });
+            return Ok(None);
+        }
+        Ok(Some(Found { slot }))
+    }
+
+    fn expire(&mut self, key: KeyRef<'_>, found: Found) {
+        self.delete_found(key, found);
+        self.expired_keys += 1;
+        self.event(key, "expired");
+    }
+
+    pub(crate) fn delete_found(&mut self, key: KeyRef<'_>, found: Found) {
+        let no = self.key(found).no;
+        self.commit_to(found, &Record::KeyDelete { key: no });
+        self.watches.touch(key.ns, key.name);
+        self.waiting.signal(key.ns, key.name);
+    }
+
+    /// Removes keys whose time has come, a bounded number at once. Call it once a turn.
+    pub fn expire_due(&mut self) {
+        const AT_ONCE: usize = 64;
+        let mut due = Vec::new();
+        for (ns, inner) in self.state.directory.iter().enumerate() {
+            let Some(space) = self.state.namespaces.get(*inner as usize) else { continue };
+            if space.expires.is_empty() {
+                continue;
+            }
+            let ripe = space.expires.range(..=(self.now.0, u32::MAX)).take(AT_ONCE - due.len());
+            due.extend(ripe.filter_map(|(_, slot)| {
+                Some((NamespaceNo(ns as u32), *slot, self.state.keys.get(*slot)?.name.clone()))
+            }));
+        }
+        if due.is_empty() || self.check_writable(false).is_err() {
+            return;
+        }
+        for (ns, slot, name) in due {
+            self.expire(KeyRef { ns, name: &name }, Found { slot });
+        }
+    }
+
+    #[inline]
+    pub(crate) fn key(&self, found: Found) -> &Key {
+        self.state.keys.get(found.slot).expect("found in this turn")
+    }
+
+    /// The stream under a key; an error when the key holds something else.
+    #[inline]
+    pub(crate) fn find_stream(&mut self, key: KeyRef<'_>) -> Result<Option<Found>, Halt> {
+        let Some(found) = self.find(key)? else { return Ok(None) };
+        match self.key(found).value {
+            Value::Stream(_) => Ok(Some(found)),
+            Value::Text(_) => Err(ErrorKind::WrongType.into()),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn stream(&self, found: Found) -> &Stream {
+        self.key(found).stream().expect("found as a stream in this turn")
+    }
+
+    pub(crate) fn stream_mut(&mut self, found: Found) -> &mut Stream {
+        let key = self.state.keys.get_mut(found.slot).expect("found in this turn");
+        key.stream_mut().expect("found as a stream in this turn")
+    }
+
+    pub(crate) fn check_name(&self, name: &[u8]) -> Result<(), Halt> {
+        if name.len() > self.options.limits.name_bytes {
+            return Err(ErrorKind::LimitReached("bytes of a name (name_bytes)").into());
+        }
+        Ok(())
+    }
+
+    // ---- telling others ----------------------------------------------------------------------------------------
+
+    pub(crate) fn event(&mut self, key: KeyRef<'_>, event: &'static str) {
+        if self.events_wanted {
+            self.events.push(KeyEvent { ns: key.ns, key: key.name.into(), event });
+        }
+    }
+
+    /// A key's entries changed: watchers see it.
+    #[inline]
+    pub(crate) fn touched(&mut self, key: KeyRef<'_>) {
+        if !self.watches.is_empty() {
+            self.watches.touch(key.ns, key.name);
+        }
+    }
+
+    /// Something waiting reads should look at happened to a key.
+    #[inline]
+    pub(crate) fn signal(&mut self, key: KeyRef<'_>) {
+        if !self.waiting.is_empty() {
+            self.waiting.signal(key.ns, key.name);
+        }
+    }
+
+    /// Whether events are recorded for [`Core::take_events`].
+    pub fn record_events(&mut self, yes: bool) {
+        self.events_wanted = yes;
+    }
+
+    /// The events since this was last asked.
+    pub fn take_events(&mut self) -> Vec<KeyEvent> {
+        std::mem::take(&mut self.events)
+    }
+}

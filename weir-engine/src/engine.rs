@@ -1,0 +1,526 @@
+//! The engine as programs hold it: opened once, used from any number of threads.
+//!
+//! A program takes a [`Turn`], which is the core's lock, asks for what it wants, lets go of it, and then waits until
+//! the log has reached the mark its policy demands. Results must not leave before; [`Engine::flush`] and
+//! [`Engine::commit`] are where that wait happens, for all that was asked so far, by whoever comes first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{ControlFlow, Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
+
+use weir_core::{Clock, Error, ErrorKind, SystemClock};
+use weir_log::{Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, Room};
+
+use crate::api::{Cold, EntryRef};
+use crate::background::Background;
+use crate::blocks::read_block;
+use crate::core::Core;
+use crate::flusher::Flusher;
+use crate::mailbox::Mailbox;
+use crate::options::{Fsync, Limits, Options};
+use crate::record::{EntryRecord, Fields};
+use crate::recovery;
+
+/// The lock file of a data folder.
+const LOCK: &str = "LOCK";
+/// Under `everysec`: writers flush themselves once so much, or for so long, is not on disk yet.
+const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
+const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// An embedded broker. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) core: Mutex<Core>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    fsync: AtomicU8,
+    /// [`Clock::elapsed`] at the last flush, in microseconds.
+    flushed_at: AtomicU64,
+    doorbell: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) closing: AtomicBool,
+    pub(crate) wake: (Mutex<()>, Condvar),
+    pub(crate) background: Mutex<Background>,
+    flusher: Arc<Flusher>,
+    /// Tasks that wait for entries only until some time.
+    alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("disk", &self.shared.disk).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the engine in a data folder, making it if there is none, and recovers what is in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InUse`] when another process has it open, [`ErrorKind::Corrupt`] when what is on disk contradicts
+    /// itself, [`ErrorKind::Io`].
+    pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Result<Self, Error> {
+        disk.create_dir("").map_err(|error| io_error("making the data folder", error))?;
+        let lock = take_lock(&*disk)?;
+        let recovered = recovery::recover(&disk, &options)?;
+        let log = recovered.log;
+        let background = Background::new(recovered.snapshots, log.written());
+        let flusher = Flusher::new(log.clone());
+        let core = Core::new(recovered.state, log.clone(), recovered.appender, options.clone());
+        let shared = Arc::new(Shared {
+            core: Mutex::new(core),
+            log,
+            disk,
+            fsync: AtomicU8::new(0),
+            flushed_at: AtomicU64::new(micros(clock.elapsed())),
+            clock,
+            options,
+            doorbell: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            wake: (Mutex::new(()), Condvar::new()),
+            background: Mutex::new(background),
+            flusher,
+            alarms: Mutex::default(),
+            thread: Mutex::new(None),
+            lock: Mutex::new(Some(lock)),
+        });
+        let engine = Self { shared };
+        engine.set_fsync(engine.shared.options.fsync);
+        engine.turn().make_databases();
+        engine.flush()?;
+        if engine.shared.options.background {
+            let thread =
+                Background::spawn(&engine.shared).map_err(|error| io_error("starting a thread", error))?;
+            *engine.shared.thread.lock().expect("no panic under this lock") = Some(thread);
+        }
+        Ok(engine)
+    }
+
+    /// An engine on a disk in memory, for tests and development: the same engine, gone with the process.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::memory_with(Arc::new(SystemClock::new()), Options::default())
+    }
+
+    /// As [`Engine::memory`], with a clock and options of one's own.
+    #[must_use]
+    pub fn memory_with(clock: Arc<dyn Clock>, options: Options) -> Self {
+        let log =
+            LogOptions { segment_bytes: options.log.segment_bytes.min(16 << 20), ..options.log.clone() };
+        let options = Options { log, fsync: Fsync::No, ..options };
+        Self::open(Arc::new(MemoryDisk::new()), clock, options).expect("a fresh disk in memory has no faults")
+    }
+
+    /// Takes the core's lock; whoever holds it, everybody else waits.
+    pub fn turn(&self) -> Turn<'_> {
+        if self.shared.log.room() != Room::Ample {
+            self.make_room();
+        }
+        let now_micros = self.shared.clock.now_micros();
+        let mut core = self.shared.core.lock().expect("no panic under this lock");
+        core.now_micros = now_micros;
+        core.now = weir_core::Timestamp(now_micros / 1_000);
+        Turn { core: Some(core), shared: &self.shared }
+    }
+
+    /// Does what a request was waiting for, see [`crate::Halt::Cold`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when the record is not what the index says.
+    pub fn warm(&self, cold: Cold) -> Result<(), Error> {
+        match cold {
+            Cold::Block(lsn) => {
+                let block = read_block(&self.shared.log, lsn).ok_or_else(|| {
+                    Error::new(ErrorKind::Corrupt)
+                        .with_context(format!("no index block at log address {lsn}"))
+                })?;
+                self.shared.core.lock().expect("no panic under this lock").blocks.insert(lsn, block);
+                Ok(())
+            }
+            Cold::Unwritten => {
+                self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+                Ok(())
+            }
+            Cold::Room(bytes) => {
+                self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Fetches the fields of entries, in the order asked for; entries that are gone are left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when a record is damaged.
+    pub fn fetch(
+        &self,
+        entries: &[EntryRef],
+        visit: &mut dyn FnMut(usize, EntryFields<'_>),
+    ) -> Result<(), Error> {
+        let (places, lsns): (Vec<usize>, Vec<Lsn>) =
+            entries.iter().enumerate().filter(|(_, e)| !e.is_gone()).map(|(n, e)| (n, e.lsn)).unzip();
+        let mut damaged = None;
+        let read = self.shared.log.read_many(&lsns, &mut |nth, body| match EntryRecord::decode(body) {
+            Some(record) if record.id == entries[places[nth]].id => {
+                visit(places[nth], EntryFields { fields: record.fields, at: record.at, record });
+                ControlFlow::Continue(())
+            }
+            _ => {
+                damaged = Some(lsns[nth]);
+                ControlFlow::Break(())
+            }
+        });
+        if let Some(lsn) = damaged {
+            return Err(
+                Error::new(ErrorKind::Corrupt).with_context(format!("no such entry at log address {lsn}"))
+            );
+        }
+        read.map_err(|error| match error {
+            weir_log::ReadError::Disk { .. } => Error::new(ErrorKind::Io).with_source(error),
+            _ => Error::new(ErrorKind::Corrupt).with_source(error),
+        })
+    }
+
+    // ---- durability --------------------------------------------------------------------------------------------
+
+    /// Waits until everything asked so far has reached what the policy demands; results may leave afterwards.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`]: a write or a flush failed, none of those results may leave.
+    pub fn flush(&self) -> Result<(), Error> {
+        let level = self.level();
+        self.shared.log.flush_submitted(level).map_err(log_error)?;
+        if level == Level::Durable {
+            self.note_flush();
+        }
+        Ok(())
+    }
+
+    /// As [`Engine::flush`], for what was asked up to `head`, see [`Core::head`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`].
+    pub fn commit(&self, head: Lsn) -> Result<(), Error> {
+        let level = self.level();
+        self.shared.log.commit(head, level).map_err(log_error)
+    }
+
+    /// Waits until everything asked so far is on disk, whatever the policy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.shared.log.flush_submitted(Level::Durable).map_err(log_error)?;
+        self.note_flush();
+        Ok(())
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.shared.log.segment_bytes()
+    }
+
+    pub(crate) fn note_flush(&self) {
+        self.shared.flushed_at.store(micros(self.shared.clock.elapsed()), Ordering::Relaxed);
+    }
+
+    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
+        &self.shared.flusher
+    }
+
+    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread.
+    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) {
+        let mut alarms = self.shared.alarms.lock().expect("no panic under this lock");
+        let nth = alarms.last_key_value().map_or(0, |((_, nth), _)| nth + 1);
+        alarms.insert((until, nth), Arc::downgrade(mailbox));
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        match self.fsync() {
+            Fsync::Always => Level::Durable,
+            Fsync::No => Level::Written,
+            Fsync::EverySecond => {
+                let log = &self.shared.log;
+                let unflushed = log.written().0.saturating_sub(log.durable().0);
+                let age = micros(self.shared.clock.elapsed())
+                    .saturating_sub(self.shared.flushed_at.load(Ordering::Relaxed));
+                let late =
+                    unflushed > UNFLUSHED_BYTES_MAX || (unflushed > 0 && age > micros(UNFLUSHED_TIME_MAX));
+                if late { Level::Durable } else { Level::Written }
+            }
+        }
+    }
+
+    /// When results may leave.
+    #[must_use]
+    pub fn fsync(&self) -> Fsync {
+        match self.shared.fsync.load(Ordering::Relaxed) {
+            0 => Fsync::EverySecond,
+            1 => Fsync::Always,
+            _ => Fsync::No,
+        }
+    }
+
+    /// Changes when results may leave.
+    pub fn set_fsync(&self, fsync: Fsync) {
+        let code = match fsync {
+            Fsync::EverySecond => 0,
+            Fsync::Always => 1,
+            Fsync::No => 2,
+        };
+        self.shared.fsync.store(code, Ordering::Relaxed);
+    }
+
+    // ---- the rest ----------------------------------------------------------------------------------------------
+
+    /// Prepares space in the log where it is short. A full disk is no error here: appends will be refused.
+    pub fn make_room(&self) {
+        // A failure beside the log's data shows as missing room; the log's own failures latch.
+        drop(self.shared.log.ensure_room(1 << 20));
+    }
+
+    /// Rings when a waiting read was served by another thread's doing: take a turn and [`Core::take_served`].
+    /// Set once; later ones are ignored.
+    pub fn on_served(&self, ring: Box<dyn Fn() + Send + Sync>) {
+        drop(self.shared.doorbell.set(ring));
+    }
+
+    /// What the log has done and holds.
+    #[must_use]
+    pub fn log_stats(&self) -> LogStats {
+        self.shared.log.stats()
+    }
+
+    /// Bytes the log takes on the disk.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.log.segments().iter().map(|segment| segment.bytes_on_disk).sum()
+    }
+
+    /// Written and durable ends of the log.
+    #[must_use]
+    pub fn watermarks(&self) -> (Lsn, Lsn) {
+        (self.shared.log.written(), self.shared.log.durable())
+    }
+
+    /// Whether a write or a flush failed, so that nothing is accepted until the folder is opened again.
+    #[must_use]
+    pub fn is_faulted(&self) -> bool {
+        self.shared.log.is_faulted()
+    }
+
+    /// What is bounded.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.options.limits
+    }
+
+    /// The clock the engine goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// Writes what others should know of this process into the lock file: addresses, one per line.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn announce(&self, text: &str) -> Result<(), Error> {
+        let lock = self.shared.lock.lock().expect("no panic under this lock");
+        match &*lock {
+            Some(lock) => {
+                let text = format!("pid {}\n{text}", std::process::id());
+                lock.rewrite(&text).map_err(|error| io_error("writing the lock file", error))
+            }
+            None => Err(ErrorKind::Closed.into()),
+        }
+    }
+
+    /// Does a bounded piece of background work: preparing segments, the flush of each second, snapshots, reclaiming.
+    /// Answers whether there is more to do now. Only for engines without a thread of their own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`], [`ErrorKind::Io`].
+    pub fn background_step(&self) -> Result<bool, Error> {
+        Background::step(&self.shared)
+    }
+
+    /// Writes a snapshot now, so that the next start need not replay the log before it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`], [`ErrorKind::Io`].
+    pub fn snapshot(&self) -> Result<(), Error> {
+        Background::snapshot(&self.shared)
+    }
+
+    /// Ends the engine: a last snapshot, everything flushed, the folder free for others. Clones answer errors from
+    /// then on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Faulted`], [`ErrorKind::Io`]; the folder is free all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        self.stop_thread();
+        let lock = self.shared.lock.lock().expect("no panic under this lock").take();
+        if lock.is_none() {
+            return Ok(());
+        }
+        let result = self.sync().and_then(|()| self.snapshot()).and_then(|()| self.sync());
+        drop(lock);
+        result
+    }
+
+    fn stop_thread(&self) {
+        self.shared.stop();
+        let thread = self.shared.thread.lock().expect("no panic under this lock").take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            // A thread that panicked has nothing left to wait for.
+            drop(thread.join());
+        }
+    }
+
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        Self { shared: shared.clone() }
+    }
+}
+
+impl Shared {
+    /// Nudges whose time is up; answers how long the next one has.
+    pub(crate) fn ring_alarms(&self) -> Option<Duration> {
+        let now = self.clock.elapsed();
+        let mut alarms = self.alarms.lock().expect("no panic under this lock");
+        let later = alarms.split_off(&(now + Duration::from_nanos(1), 0));
+        let due = std::mem::replace(&mut *alarms, later);
+        let next = alarms.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
+        drop(alarms);
+        due.into_values().filter_map(|mailbox| mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
+        next
+    }
+
+    fn stop(&self) {
+        self.flusher.close();
+        self.closing.store(true, Ordering::SeqCst);
+        drop(self.wake.0.lock().expect("no panic under this lock"));
+        self.wake.1.notify_all();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The core's lock, held.
+pub struct Turn<'a> {
+    core: Option<MutexGuard<'a, Core>>,
+    shared: &'a Shared,
+}
+
+impl fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").finish_non_exhaustive()
+    }
+}
+
+impl Deref for Turn<'_> {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        self.core.as_ref().expect("held until the turn is dropped")
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        self.core.as_mut().expect("held until the turn is dropped")
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Some(mut core) = self.core.take() else { return };
+        if std::thread::panicking() {
+            return;
+        }
+        core.serve_waiters();
+        core.appender.submit();
+        let ring = !core.waiting.served.is_empty();
+        drop(core);
+        if ring && let Some(doorbell) = self.shared.doorbell.get() {
+            doorbell();
+        }
+    }
+}
+
+/// The fields of an entry: names and values in turn.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryFields<'a> {
+    fields: Fields<'a>,
+    at: u64,
+    record: EntryRecord<'a>,
+}
+
+impl<'a> EntryFields<'a> {
+    /// How many names and values there are together.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an entry has at least one field")]
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Visits names and values in turn.
+    pub fn for_each(&self, visit: impl FnMut(&'a [u8])) {
+        self.fields.for_each(visit);
+    }
+
+    /// When the entry was appended, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn appended_at(&self) -> u64 {
+        self.at
+    }
+
+    /// The entry's position in its stream, from 0.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.record.pos
+    }
+
+    /// The entry's global position in its namespace, from 1.
+    #[must_use]
+    pub fn global_position(&self) -> u64 {
+        self.record.gpos
+    }
+}
+
+fn take_lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, Error> {
+    disk.lock(LOCK, &format!("pid {}\n", std::process::id())).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::WouldBlock {
+            Error::new(ErrorKind::InUse).with_context("its LOCK file says by whom")
+        } else {
+            io_error("taking the lock of the data folder", error)
+        }
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn io_error(what: &str, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io).with_context(format!("{what}: {error}")).with_source(error)
+}
+
+pub(crate) fn log_error(error: LogError) -> Error {
+    let kind = match error {
+        LogError::Faulted { .. } => ErrorKind::Faulted,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind).with_context(error.to_string()).with_source(error)
+}

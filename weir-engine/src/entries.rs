@@ -1,0 +1,536 @@
+//! Adding and removing entries: `XADD`, `XTRIM`, `XDEL`, `XDELEX`, `XSETID`, `XRANGE`.
+
+use std::ops::ControlFlow;
+
+use weir_core::{EntryId, ErrorKind};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::api::{
+    Append, Appended, Cold, Deleted, EntryRef, Halt, KeyRef, NewId, Producer, Range, References, SetId, Trim,
+    TrimBound,
+};
+use crate::core::{Core, Found};
+use crate::record::{EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, Removal};
+use crate::stream::{BlockInfo, BlockSource, Stream, plain_len};
+
+/// What an entry's record needs beyond its names and values, at most.
+const RECORD_OVERHEAD: usize = 256;
+
+impl Core {
+    /// Adds an entry to a stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::IdZero`], [`ErrorKind::WrongType`], [`ErrorKind::StreamExhausted`],
+    /// [`ErrorKind::IdNotGreater`], [`ErrorKind::EntryTooLarge`], [`ErrorKind::LimitReached`],
+    /// [`ErrorKind::DiskFull`], in this order.
+    pub fn append(&mut self, key: KeyRef<'_>, request: &Append<'_>) -> Result<Appended, Halt> {
+        if request.id == NewId::Exact(EntryId::MIN) {
+            return Err(ErrorKind::IdZero.into());
+        }
+        let found = self.find_stream(key)?;
+        if found.is_none() && !request.create {
+            return Ok(Appended::NoStream);
+        }
+        let iid = request.producer.map(|producer| idempotent_id(&producer, request.fields));
+        let idempotent = request.producer.as_ref().map(|p| p.id).zip(iid.as_deref());
+        if let (Some(found), Some((producer, iid))) = (found, idempotent)
+            && let Some(id) = self.find_idempotent(found, producer, iid)
+        {
+            return Ok(Appended::Duplicate(id));
+        }
+        let id = next_id(found.map(|f| self.stream(f).last_id), request.id, self.now.0)?;
+        let fields = Fields::Slices(request.fields);
+        let plain = plain_len(&fields);
+        self.check_entry(key, request, plain)?;
+        if let (Some(found), Some(trim)) = (found, &request.trim) {
+            // What the trim will look at is made warm before anything changes.
+            plan_trim(self.stream(found), &self.blocks, trim)?;
+        }
+        self.check_room(plain)?;
+        self.tie();
+        let added = self.write_entry(key, found, (id, fields, plain), idempotent);
+        let trimmed = match &request.trim {
+            None => Ok(0),
+            Some(trim) => self.trim_found(key, added, trim),
+        };
+        self.untie();
+        self.touched(key);
+        self.signal(key);
+        self.event(key, "xadd");
+        let trimmed = trimmed.unwrap_or(0);
+        if trimmed > 0 {
+            self.event(key, "xtrim");
+        }
+        Ok(Appended::Added { id, trimmed })
+    }
+
+    fn check_entry(&self, key: KeyRef<'_>, request: &Append<'_>, plain: u64) -> Result<(), Halt> {
+        let limits = &self.options.limits;
+        let strings = request.fields.len();
+        let record_max = self.appender.max_record().saturating_sub(RECORD_OVERHEAD + key.name.len());
+        let bytes_max = limits.entry_bytes.min(record_max) as u64;
+        if plain.saturating_add(5 * strings as u64) > bytes_max {
+            return Err(ErrorKind::EntryTooLarge.into());
+        }
+        if strings > limits.entry_strings {
+            return Err(ErrorKind::LimitReached("fields of an entry (entry_strings)").into());
+        }
+        if self.state.keys.len() >= limits.keys {
+            return Err(ErrorKind::LimitReached("keys").into());
+        }
+        self.check_name(key.name)
+    }
+
+    fn find_idempotent(&mut self, found: Found, producer: &[u8], iid: &[u8]) -> Option<EntryId> {
+        let now = self.now.0;
+        let stream = self.stream_mut(found);
+        let limits = stream.idempotence_limits;
+        let idempotence = stream.idempotence.as_mut()?;
+        let id = idempotence.find(producer, iid, limits, now)?;
+        idempotence.duplicates += 1;
+        Some(id)
+    }
+
+    fn write_entry(
+        &mut self,
+        key: KeyRef<'_>,
+        found: Option<Found>,
+        (id, fields, plain): (EntryId, Fields<'_>, u64),
+        idempotent: Option<(&[u8], &[u8])>,
+    ) -> Found {
+        let found = found.unwrap_or_else(|| self.make_stream(key));
+        let (node_start, seal) = self.stream(found).next_block(plain, self.options.nodes);
+        if seal {
+            self.seal_tail(found);
+        }
+        let entry = self.key(found);
+        let space = &self.state.namespaces[entry.ns as usize];
+        let record = EntryRecord {
+            key: entry.no,
+            pos: self.stream(found).next_pos,
+            gpos: space.next_gpos,
+            id,
+            at: self.now.0.max(space.last_at),
+            node_start,
+            fields,
+            idempotent,
+        };
+        self.commit_to(found, &Record::Entry(record));
+        found
+    }
+
+    /// Makes an empty stream under a free name.
+    pub(crate) fn make_stream(&mut self, key: KeyRef<'_>) -> Found {
+        let inner = self.state.inner(key.ns.0).expect("the key was looked up in this namespace");
+        let idempotence = IdempotenceLimits {
+            duration_s: self.options.idempotence_duration,
+            ids_max: self.options.idempotence_max,
+        };
+        let record = Record::KeyNew { key: self.state.next_key, ns: inner, name: key.name, idempotence };
+        let slot = self.commit(None, &record).expect("a new key has a slot");
+        Found { slot }
+    }
+
+    /// Removes entries from the old end; answers how many went.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn trim(&mut self, key: KeyRef<'_>, trim: &Trim) -> Result<u64, Halt> {
+        let Some(found) = self.find_stream(key)? else { return Ok(0) };
+        plan_trim(self.stream(found), &self.blocks, trim)?;
+        self.check_writable(false)?;
+        self.tie();
+        let removed = self.trim_found(key, found, trim);
+        self.untie();
+        let removed = removed?;
+        if removed > 0 {
+            self.event(key, "xtrim");
+        }
+        Ok(removed)
+    }
+
+    fn trim_found(&mut self, key: KeyRef<'_>, found: Found, trim: &Trim) -> Result<u64, Halt> {
+        let before = self.blocks.read_on_the_spot(true);
+        let plan = plan_trim(self.stream(found), &self.blocks, trim);
+        self.blocks.read_on_the_spot(before);
+        let plan = plan?;
+        let removed = plan.removal.removed;
+        if removed > 0 {
+            self.remove(found, plan);
+            self.touched(key);
+        }
+        Ok(removed)
+    }
+
+    /// Removes entries by ID; answers how many there were.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn delete(&mut self, key: KeyRef<'_>, ids: &[EntryId]) -> Result<u64, Halt> {
+        let answers = self.delete_with(key, ids, References::Keep)?;
+        Ok(answers.iter().filter(|answer| **answer == Deleted::Yes).count() as u64)
+    }
+
+    /// Removes entries by ID and says for each what became of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn delete_with(
+        &mut self,
+        key: KeyRef<'_>,
+        ids: &[EntryId],
+        references: References,
+    ) -> Result<Vec<Deleted>, Halt> {
+        let Some(found) = self.find_stream(key)? else { return Ok(vec![Deleted::NotFound; ids.len()]) };
+        let (answers, plan) = plan_delete(self.stream(found), &self.blocks, ids, references)?;
+        self.check_writable(false)?;
+        if plan.removal.removed > 0 || !plan.dereferenced.is_empty() {
+            let removed = plan.removal.removed;
+            self.tie();
+            self.remove(found, plan);
+            self.untie();
+            if removed > 0 {
+                self.touched(key);
+                self.event(key, "xdel");
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Carries out a planned removal.
+    pub(crate) fn remove(&mut self, found: Found, plan: RemovalPlan) {
+        let no = self.key(found).no;
+        for (group, ids) in plan.dereferenced {
+            self.commit_to(found, &Record::Acknowledge { at: GroupRef { key: no, group }, ids });
+        }
+        if plan.removal.removed > 0 {
+            self.commit_to(found, &Record::Remove(Removal { key: no, ..plan.removal }));
+        }
+    }
+
+    /// How many live entries a stream has; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn len(&mut self, key: KeyRef<'_>) -> Result<u64, Halt> {
+        Ok(self.find_stream(key)?.map_or(0, |found| self.stream(found).len))
+    }
+
+    /// The last ID a stream gave out; `None` when there is no stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn last_id(&mut self, key: KeyRef<'_>) -> Result<Option<EntryId>, Halt> {
+        Ok(self.find_stream(key)?.map(|found| self.stream(found).last_id))
+    }
+
+    /// Entries between two IDs; `None` when there is no stream.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`]; [`ErrorKind::LimitReached`] when more entries match than one answer may hold.
+    pub fn range(&mut self, key: KeyRef<'_>, range: &Range) -> Result<Option<Vec<EntryRef>>, Halt> {
+        let Some(found) = self.find_stream(key)? else { return Ok(None) };
+        let most = self.options.limits.reply_entries;
+        let count = range.count.map_or(most + 1, |n| usize::try_from(n).unwrap_or(most + 1).min(most + 1));
+        let mut refs = Vec::with_capacity(count.min(128));
+        let mut visit = |entry: crate::block::Located| {
+            refs.push(EntryRef { id: entry.id, lsn: entry.lsn });
+            if refs.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if count > 0 && range.start <= range.end {
+            let (stream, bounds) = (self.stream(found), (range.start, range.end));
+            if range.reverse {
+                stream.scan_back(&self.blocks, bounds, &mut visit)?;
+            } else {
+                stream.scan(&self.blocks, bounds, &mut visit)?;
+            }
+        }
+        if refs.len() > most {
+            return Err(ErrorKind::LimitReached("entries in one answer (reply_entries); use COUNT").into());
+        }
+        Ok(Some(refs))
+    }
+
+    /// Sets a stream's counters. Made for copying streams between servers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchStream`]; [`ErrorKind::Invalid`] with the text Redis answers.
+    pub fn set_id(&mut self, key: KeyRef<'_>, request: &SetId) -> Result<(), Halt> {
+        let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
+        let stream = self.stream(found);
+        if request.last_id < stream.max_deleted {
+            return Err(ErrorKind::Invalid(
+                "The ID specified in XSETID is smaller than current max_deleted_entry_id",
+            )
+            .into());
+        }
+        if stream.len > 0 {
+            let newest = stream.newest(&self.blocks)?.map_or(EntryId::MIN, |entry| entry.id);
+            if request.last_id < newest {
+                return Err(ErrorKind::Invalid(
+                    "The ID specified in XSETID is smaller than the target stream top item",
+                )
+                .into());
+            }
+            if request.entries_added.is_some_and(|added| added < stream.len) {
+                return Err(ErrorKind::Invalid(
+                    "The entries_added specified in XSETID is smaller than the target stream length",
+                )
+                .into());
+            }
+        }
+        self.check_writable(true)?;
+        let record = Record::SetId {
+            key: self.key(found).no,
+            last_id: request.last_id,
+            entries_added: request.entries_added,
+            max_deleted: request.max_deleted.filter(|id| *id != EntryId::MIN),
+        };
+        self.commit_to(found, &record);
+        self.event(key, "xsetid");
+        Ok(())
+    }
+}
+
+/// The ID a new entry gets.
+fn next_id(last: Option<EntryId>, wanted: NewId, now: u64) -> Result<EntryId, Halt> {
+    let last = last.unwrap_or(EntryId::MIN);
+    if last == EntryId::MAX {
+        return Err(ErrorKind::StreamExhausted.into());
+    }
+    let not_greater = || Halt::from(ErrorKind::IdNotGreater { last });
+    match wanted {
+        NewId::Auto if now > last.ms => Ok(EntryId::new(now, 0)),
+        NewId::Auto => last.next().ok_or_else(not_greater),
+        NewId::AutoSeq(ms) if ms > last.ms => Ok(EntryId::new(ms, 0)),
+        NewId::AutoSeq(ms) if ms == last.ms => {
+            last.seq.checked_add(1).map(|seq| EntryId::new(ms, seq)).ok_or_else(not_greater)
+        }
+        NewId::AutoSeq(_) => Err(not_greater()),
+        NewId::Exact(id) if id > last => Ok(id),
+        NewId::Exact(_) => Err(not_greater()),
+    }
+}
+
+/// The producer's own ID of an append, or one made from its fields, whatever their order.
+fn idempotent_id(producer: &Producer<'_>, fields: &[&[u8]]) -> Vec<u8> {
+    if let Some(iid) = producer.iid {
+        return iid.to_vec();
+    }
+    let mut sum = 0_u128;
+    let mut pair = Vec::new();
+    for field in fields.chunks(2) {
+        pair.clear();
+        pair.extend_from_slice(&(field[0].len() as u64).to_le_bytes());
+        field.iter().for_each(|bytes| pair.extend_from_slice(bytes));
+        sum = sum.wrapping_add(xxh3_128(&pair));
+    }
+    sum.to_le_bytes().to_vec()
+}
+
+/// What goes when entries are removed.
+#[derive(Debug, Default)]
+pub(crate) struct RemovalPlan {
+    pub(crate) removal: Removal,
+    /// One more than the last position that was looked at and goes.
+    next_pos: u64,
+    /// Pending rows that go too, by group number.
+    pub(crate) dereferenced: Vec<(u32, Vec<EntryId>)>,
+}
+
+impl RemovalPlan {
+    fn dereference(&mut self, stream: &Stream, id: EntryId) {
+        for group in stream.groups().filter(|group| group.pending.get(id).is_some()) {
+            match self.dereferenced.iter_mut().find(|(no, _)| *no == group.no) {
+                Some((_, ids)) => ids.push(id),
+                None => self.dereferenced.push((group.no, vec![id])),
+            }
+        }
+    }
+}
+
+/// Whether some group has still to see or to acknowledge an entry.
+pub(crate) fn is_referenced(stream: &Stream, id: EntryId) -> bool {
+    stream.groups().any(|group| group.last_id < id || group.pending.get(id).is_some())
+}
+
+/// Decides a trim: nodes from the oldest, whole ones where possible. The steps are those of `docs/semantics.md`.
+fn plan_trim(stream: &Stream, source: &impl BlockSource, trim: &Trim) -> Result<RemovalPlan, Cold> {
+    let mut plan = RemovalPlan::default();
+    if stream.len == 0 {
+        return Ok(plan);
+    }
+    if let TrimBound::MaxLen(most) = trim.bound
+        && stream.len <= most
+    {
+        return Ok(plan);
+    }
+    let mut blocks = stream.blocks_from(EntryId::MIN).peekable();
+    let mut first_left = None;
+    while let Some(first) = blocks.next() {
+        let mut node = vec![first];
+        while let Some(next) = blocks.next_if(|block| !block.node_start) {
+            node.push(next);
+        }
+        let step = TrimStep { stream, source, trim, next: blocks.peek().map(|block| block.first) };
+        if !step.take_node(&node, &mut plan, &mut first_left)? {
+            break;
+        }
+    }
+    if plan.removal.removed > 0 {
+        plan.removal.first_id = match first_left {
+            Some(id) => id,
+            None => first_live_from(stream, source, plan.next_pos)?,
+        };
+    }
+    Ok(plan)
+}
+
+/// The first live entry from a position on; 0-0 when there is none.
+fn first_live_from(stream: &Stream, source: &impl BlockSource, pos: u64) -> Result<EntryId, Cold> {
+    let mut first = EntryId::MIN;
+    for block in stream.blocks_from(EntryId::MIN).filter(|block| block.first_pos + block.count > pos) {
+        let flow = stream.visit_block(&block, source, |entry| {
+            if entry.pos < pos {
+                return ControlFlow::Continue(());
+            }
+            first = entry.id;
+            ControlFlow::Break(())
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(first)
+}
+
+struct TrimStep<'a, S> {
+    stream: &'a Stream,
+    source: &'a S,
+    trim: &'a Trim,
+    /// The first ID after this node.
+    next: Option<EntryId>,
+}
+
+impl<S: BlockSource> TrimStep<'_, S> {
+    /// Removes what the trim wants of one node; `false` = go no further.
+    fn take_node(
+        &self,
+        node: &[BlockInfo],
+        plan: &mut RemovalPlan,
+        first_left: &mut Option<EntryId>,
+    ) -> Result<bool, Cold> {
+        let left = self.stream.len - plan.removal.removed;
+        let live: u64 = node.iter().map(|block| block.live).sum();
+        let limit = self.trim.limit;
+        if matches!(self.trim.bound, TrimBound::MaxLen(most) if left <= most)
+            || (limit != 0 && plan.removal.removed + live > limit)
+        {
+            return Ok(false);
+        }
+        let eligible = match self.trim.bound {
+            TrimBound::MaxLen(most) => left - live >= most,
+            TrimBound::MinId(id) => self.ends_below(node, id)?,
+        };
+        if self.trim.references == References::Keep {
+            if eligible && first_left.is_none() {
+                let last = node.last().expect("a node has a block");
+                plan.removal.blocks_below = last.first_pos + 1;
+                plan.next_pos = last.first_pos + last.count;
+                plan.removal.removed += live;
+                return Ok(true);
+            }
+            if self.trim.approximate {
+                return Ok(false);
+            }
+        }
+        for block in node {
+            if !self.take_entries(block, plan, first_left)? {
+                break;
+            }
+        }
+        Ok(eligible)
+    }
+
+    fn ends_below(&self, node: &[BlockInfo], id: EntryId) -> Result<bool, Cold> {
+        if self.next.is_some_and(|next| next <= id) {
+            return Ok(true);
+        }
+        if node[0].first >= id {
+            return Ok(false);
+        }
+        let last = node.last().expect("a node has a block");
+        Ok(self.stream.block_last(last, self.source)? < id)
+    }
+
+    /// Removes entries of a block one by one up to the bound; `false` = the bound was reached.
+    fn take_entries(
+        &self,
+        block: &BlockInfo,
+        plan: &mut RemovalPlan,
+        first_left: &mut Option<EntryId>,
+    ) -> Result<bool, Cold> {
+        let flow = self.stream.visit_block(block, self.source, |entry| {
+            let reached = match self.trim.bound {
+                TrimBound::MaxLen(most) => self.stream.len - plan.removal.removed <= most,
+                TrimBound::MinId(id) => entry.id >= id,
+            };
+            let kept = self.trim.references == References::Acked && is_referenced(self.stream, entry.id);
+            if reached || kept {
+                first_left.get_or_insert(entry.id);
+                return if reached { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            }
+            if self.trim.references == References::Delete {
+                plan.dereference(self.stream, entry.id);
+            }
+            plan.removal.runs.push((entry.pos, 1));
+            plan.removal.removed += 1;
+            plan.next_pos = entry.pos + 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(flow.is_continue())
+    }
+}
+
+/// Decides which of the named entries go.
+pub(crate) fn plan_delete(
+    stream: &Stream,
+    source: &impl BlockSource,
+    ids: &[EntryId],
+    references: References,
+) -> Result<(Vec<Deleted>, RemovalPlan), Cold> {
+    let mut plan = RemovalPlan::default();
+    let mut gone = std::collections::BTreeSet::new();
+    let mut answers = Vec::with_capacity(ids.len());
+    for id in ids {
+        if references == References::Acked && is_referenced(stream, *id) {
+            answers.push(Deleted::Referenced);
+            continue;
+        }
+        if references == References::Delete && !gone.contains(id) {
+            plan.dereference(stream, *id);
+        }
+        match stream.find(source, *id)?.filter(|_| !gone.contains(id)) {
+            None => answers.push(Deleted::NotFound),
+            Some(entry) => {
+                gone.insert(*id);
+                plan.removal.runs.push((entry.pos, 1));
+                answers.push(Deleted::Yes);
+            }
+        }
+    }
+    plan.removal.removed = gone.len() as u64;
+    plan.removal.max_deleted = gone.last().copied();
+    plan.removal.first_id = stream.first_id;
+    if gone.contains(&stream.first_id) {
+        plan.removal.first_id = EntryId::MIN;
+        stream.scan(source, (stream.first_id, EntryId::MAX), |entry| {
+            if gone.contains(&entry.id) {
+                return ControlFlow::Continue(());
+            }
+            plan.removal.first_id = entry.id;
+            ControlFlow::Break(())
+        })?;
+    }
+    Ok((answers, plan))
+}

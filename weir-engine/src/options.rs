@@ -1,0 +1,99 @@
+//! What an engine can be told at the start, with the default of each.
+
+use weir_log::LogOptions;
+
+use crate::node::NodeLimits;
+
+/// When a result may leave the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// Flushed to disk: survives a power cut.
+    Always,
+    /// Handed to the system, flushed every second: survives the death of the process; a power cut may take a second.
+    #[default]
+    EverySecond,
+    /// Handed to the system, flushed when it sees fit.
+    No,
+}
+
+/// What is bounded, and by what.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a key, group or consumer name. Default 1 KiB.
+    pub name_bytes: usize,
+    /// Names and values of one entry together. Default 131 072, that is 65 536 fields.
+    pub entry_strings: usize,
+    /// Bytes of one entry's names and values. Default 64 MiB, lowered to what a segment holds.
+    pub entry_bytes: usize,
+    /// Entries in one answer. Default 1 000 000.
+    pub reply_entries: usize,
+    /// Groups of one stream. Default 10 000.
+    pub groups: usize,
+    /// Pending entries of one group. Default 10 000 000.
+    pub pending: usize,
+    /// Keys in all namespaces. Default 100 000 000.
+    pub keys: usize,
+    /// Waiting reads. Default 100 000.
+    pub waiting: usize,
+    /// Entries that COPY, MOVE and RESTORE write anew at once. Default 100 000.
+    pub copied_entries: usize,
+    /// Bytes of a string value. Default 1 MiB.
+    pub text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            name_bytes: 1024,
+            entry_strings: 131_072,
+            entry_bytes: 64 << 20,
+            reply_entries: 1_000_000,
+            groups: 10_000,
+            pending: 10_000_000,
+            keys: 100_000_000,
+            waiting: 100_000,
+            copied_entries: 100_000,
+            text_bytes: 1 << 20,
+        }
+    }
+}
+
+/// How an engine is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When a result may leave the engine. Default every second.
+    pub fsync: Fsync,
+    /// The log: segment size, ring size.
+    pub log: LogOptions,
+    /// What is bounded.
+    pub limits: Limits,
+    /// When a macro node is full.
+    pub nodes: NodeLimits,
+    /// How long a new stream remembers idempotent IDs, in seconds. Default 100.
+    pub idempotence_duration: u64,
+    /// How many idempotent IDs a new stream remembers per producer. Default 100.
+    pub idempotence_max: u64,
+    /// Bytes of decoded index blocks kept in memory. Default 64 MiB.
+    pub block_cache_bytes: usize,
+    /// Bytes of log after which a snapshot is due. Default 256 MiB.
+    pub snapshot_log_bytes: u64,
+    /// Whether the engine runs its own background thread. Tests that want to decide when work is done say `false` and
+    /// call [`crate::Engine::background_step`]. Default `true`.
+    pub background: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            fsync: Fsync::default(),
+            log: LogOptions::default(),
+            limits: Limits::default(),
+            nodes: NodeLimits::default(),
+            idempotence_duration: 100,
+            idempotence_max: 100,
+            block_cache_bytes: 64 << 20,
+            snapshot_log_bytes: 256 << 20,
+            background: true,
+        }
+    }
+}

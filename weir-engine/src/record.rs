@@ -1,0 +1,678 @@
+//! Records: every change of the engine's state, as it stands in the log.
+//!
+//! A record says what changed, never what was asked: applying it needs no clock, no randomness and no disk. Numbers
+//! are LEB128 varints, byte strings carry their length in front; `docs/format.md` draws each kind.
+//!
+//! Decoding trusts nothing: what is cut off, too long or of an unknown kind is `None`.
+
+use weir_core::EntryId;
+
+use crate::block::Block;
+use crate::varint::{self, Reader, put, put_bytes, put_signed};
+
+/// The fields of an entry: names and values in turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fields<'a> {
+    /// As the caller passed them.
+    Slices(&'a [&'a [u8]]),
+    /// As they stand in a record.
+    Encoded { count: usize, bytes: &'a [u8] },
+}
+
+impl<'a> Fields<'a> {
+    /// How many names and values there are together.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Slices(slices) => slices.len(),
+            Self::Encoded { count, .. } => *count,
+        }
+    }
+
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&'a [u8])) {
+        match self {
+            Self::Slices(slices) => slices.iter().for_each(|bytes| visit(bytes)),
+            Self::Encoded { count, bytes } => {
+                let mut reader = Reader::new(bytes);
+                (0..*count).map_while(|_| reader.bytes()).for_each(visit);
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put(out, self.len() as u64);
+        match self {
+            Self::Slices(slices) => slices.iter().for_each(|bytes| put_bytes(out, bytes)),
+            Self::Encoded { bytes, .. } => out.extend_from_slice(bytes),
+        }
+    }
+
+    fn decode(reader: &mut Reader<'a>) -> Option<Self> {
+        let count = reader.length()?;
+        let bytes = reader.rest();
+        for _ in 0..count {
+            reader.bytes()?;
+        }
+        Some(Self::Encoded { count, bytes: &bytes[..bytes.len() - reader.rest().len()] })
+    }
+}
+
+/// A new entry of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryRecord<'a> {
+    pub(crate) key: u64,
+    pub(crate) pos: u64,
+    pub(crate) gpos: u64,
+    pub(crate) id: EntryId,
+    /// Append time in milliseconds since the Unix epoch; never decreases within a namespace.
+    pub(crate) at: u64,
+    /// Whether the entry begins a macro node.
+    pub(crate) node_start: bool,
+    pub(crate) fields: Fields<'a>,
+    /// Producer and idempotent ID, when the producer gave them.
+    pub(crate) idempotent: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// A row of a pending list after an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AssignedRow {
+    pub(crate) id: EntryId,
+    pub(crate) time: u64,
+    pub(crate) deliveries: i64,
+}
+
+/// Which group of which stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupRef {
+    pub(crate) key: u64,
+    pub(crate) group: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Record<'a> {
+    /// A namespace came to be.
+    Namespace {
+        ns: u32,
+        name: &'a [u8],
+    },
+    /// Two names of namespaces changed places.
+    SwapNamespaces {
+        a: u32,
+        b: u32,
+    },
+    /// All keys of a namespace are gone.
+    Flush {
+        ns: u32,
+    },
+    /// An empty stream came to be.
+    KeyNew {
+        key: u64,
+        ns: u32,
+        name: &'a [u8],
+        idempotence: IdempotenceLimits,
+    },
+    /// A string value came to be, or took another value.
+    Text {
+        key: u64,
+        ns: u32,
+        name: &'a [u8],
+        value: &'a [u8],
+    },
+    KeyDelete {
+        key: u64,
+    },
+    /// A key got another name or namespace.
+    KeyMove {
+        key: u64,
+        ns: u32,
+        name: &'a [u8],
+    },
+    /// 0 = never.
+    Expire {
+        key: u64,
+        at: u64,
+    },
+    Entry(EntryRecord<'a>),
+    /// The tail block of a stream was full; this record is its home from now on.
+    Block {
+        key: u64,
+        block: std::borrow::Cow<'a, Block>,
+    },
+    /// Entries are gone.
+    Remove(Removal),
+    SetId {
+        key: u64,
+        last_id: EntryId,
+        entries_added: Option<u64>,
+        max_deleted: Option<EntryId>,
+    },
+    Idempotence {
+        key: u64,
+        limits: IdempotenceLimits,
+    },
+    /// An idempotent ID was tied to an entry without adding it.
+    IdempotentId {
+        key: u64,
+        producer: &'a [u8],
+        iid: &'a [u8],
+        id: EntryId,
+    },
+    GroupNew {
+        at: GroupRef,
+        name: &'a [u8],
+        last_id: EntryId,
+        entries_read: Option<u64>,
+    },
+    GroupSet {
+        at: GroupRef,
+        last_id: EntryId,
+        entries_read: Option<u64>,
+    },
+    GroupDelete {
+        at: GroupRef,
+    },
+    ConsumerNew {
+        at: GroupRef,
+        consumer: u32,
+        name: &'a [u8],
+        seen: u64,
+        active: Option<u64>,
+    },
+    ConsumerDelete {
+        at: GroupRef,
+        consumer: u32,
+    },
+    /// New entries were delivered; `ids` become pending, unless the reader wanted no acknowledgement.
+    Deliver {
+        at: GroupRef,
+        consumer: u32,
+        time: u64,
+        last_id: EntryId,
+        entries_read: Option<u64>,
+        ids: Vec<EntryId>,
+    },
+    /// Pending entries were given to a consumer, again or anew.
+    Assign {
+        at: GroupRef,
+        consumer: u32,
+        rows: Vec<AssignedRow>,
+    },
+    /// Pending entries are settled.
+    Acknowledge {
+        at: GroupRef,
+        ids: Vec<EntryId>,
+    },
+    /// Pending entries were handed back.
+    Release {
+        at: GroupRef,
+        rows: Vec<(EntryId, i64)>,
+    },
+}
+
+/// How long and how many idempotent IDs a stream remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdempotenceLimits {
+    pub(crate) duration_s: u64,
+    pub(crate) ids_max: u64,
+}
+
+/// Entries that go: whole blocks from the front, then single positions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Removal {
+    pub(crate) key: u64,
+    /// Every block that begins below this position goes.
+    pub(crate) blocks_below: u64,
+    /// Runs of positions, (first, how many), each within one block that stays.
+    pub(crate) runs: Vec<(u64, u64)>,
+    /// How many live entries go in all.
+    pub(crate) removed: u64,
+    /// The first entry that is left, 0-0 when none is.
+    pub(crate) first_id: EntryId,
+    /// The highest ID deleted by name, when this raises it.
+    pub(crate) max_deleted: Option<EntryId>,
+}
+
+mod kind {
+    pub(super) const NAMESPACE: u8 = 1;
+    pub(super) const SWAP_NAMESPACES: u8 = 2;
+    pub(super) const FLUSH: u8 = 3;
+    pub(super) const KEY_NEW: u8 = 4;
+    pub(super) const TEXT: u8 = 5;
+    pub(super) const KEY_DELETE: u8 = 6;
+    pub(super) const KEY_MOVE: u8 = 7;
+    pub(super) const EXPIRE: u8 = 8;
+    pub(super) const ENTRY: u8 = 16;
+    pub(super) const BLOCK: u8 = 17;
+    pub(super) const REMOVE: u8 = 18;
+    pub(super) const SET_ID: u8 = 19;
+    pub(super) const IDEMPOTENCE: u8 = 20;
+    pub(super) const IDEMPOTENT_ID: u8 = 21;
+    pub(super) const GROUP_NEW: u8 = 32;
+    pub(super) const GROUP_SET: u8 = 33;
+    pub(super) const GROUP_DELETE: u8 = 34;
+    pub(super) const CONSUMER_NEW: u8 = 35;
+    pub(super) const CONSUMER_DELETE: u8 = 36;
+    pub(super) const DELIVER: u8 = 37;
+    pub(super) const ASSIGN: u8 = 38;
+    pub(super) const ACKNOWLEDGE: u8 = 39;
+    pub(super) const RELEASE: u8 = 40;
+}
+
+const ENTRY_NODE_START: u8 = 1;
+const ENTRY_IDEMPOTENT: u8 = 2;
+
+pub(crate) fn put_id(out: &mut Vec<u8>, id: EntryId) {
+    put(out, id.ms);
+    put(out, id.seq);
+}
+
+pub(crate) fn read_id(reader: &mut Reader<'_>) -> Option<EntryId> {
+    Some(EntryId::new(reader.varint()?, reader.varint()?))
+}
+
+/// `None` is 0, a value is one more than itself; the greatest u64 cannot occur in what is counted here.
+pub(crate) fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
+    put(out, value.map_or(0, |v| v.saturating_add(1)));
+}
+
+pub(crate) fn read_option(reader: &mut Reader<'_>) -> Option<Option<u64>> {
+    Some(reader.varint()?.checked_sub(1))
+}
+
+/// IDs in any order: each as the difference to the one before.
+fn put_ids(out: &mut Vec<u8>, ids: &[EntryId]) {
+    put(out, ids.len() as u64);
+    let mut before = EntryId::MIN;
+    for id in ids {
+        put_id_after(out, before, *id);
+        before = *id;
+    }
+}
+
+fn put_id_after(out: &mut Vec<u8>, before: EntryId, id: EntryId) {
+    put_signed(out, id.ms.wrapping_sub(before.ms) as i64);
+    if id.ms == before.ms {
+        put_signed(out, id.seq.wrapping_sub(before.seq) as i64);
+    } else {
+        put(out, id.seq);
+    }
+}
+
+fn read_ids(reader: &mut Reader<'_>) -> Option<Vec<EntryId>> {
+    let mut before = EntryId::MIN;
+    (0..reader.length()?)
+        .map(|_| {
+            before = read_id_after(reader, before)?;
+            Some(before)
+        })
+        .collect()
+}
+
+fn read_id_after(reader: &mut Reader<'_>, before: EntryId) -> Option<EntryId> {
+    let step = reader.signed()?;
+    let seq = if step == 0 { before.seq.wrapping_add(reader.signed()? as u64) } else { reader.varint()? };
+    Some(EntryId::new(before.ms.wrapping_add(step as u64), seq))
+}
+
+fn put_group(out: &mut Vec<u8>, kind: u8, at: GroupRef) {
+    out.push(kind);
+    put(out, at.key);
+    put(out, u64::from(at.group));
+}
+
+fn read_u32(reader: &mut Reader<'_>) -> Option<u32> {
+    u32::try_from(reader.varint()?).ok()
+}
+
+impl<'a> EntryRecord<'a> {
+    #[inline]
+    fn encode(&self, out: &mut Vec<u8>) {
+        let idempotent = if self.idempotent.is_some() { ENTRY_IDEMPOTENT } else { 0 };
+        out.push(kind::ENTRY);
+        out.push(if self.node_start { ENTRY_NODE_START } else { 0 } | idempotent);
+        put(out, self.key);
+        put(out, self.pos);
+        put(out, self.gpos);
+        put_id(out, self.id);
+        put_signed(out, self.at.wrapping_sub(self.id.ms) as i64);
+        self.fields.encode(out);
+        if let Some((producer, iid)) = self.idempotent {
+            put_bytes(out, producer);
+            put_bytes(out, iid);
+        }
+    }
+
+    /// Reads the body of an entry's record; `None` when it is something else.
+    pub(crate) fn decode(body: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        if reader.byte()? != kind::ENTRY {
+            return None;
+        }
+        Self::decode_rest(&mut reader)
+    }
+
+    fn decode_rest(reader: &mut Reader<'a>) -> Option<Self> {
+        let flags = reader.byte()?;
+        let (key, pos, gpos) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let id = read_id(reader)?;
+        let at = id.ms.wrapping_add(reader.signed()? as u64);
+        let fields = Fields::decode(reader)?;
+        let idempotent =
+            if flags & ENTRY_IDEMPOTENT != 0 { Some((reader.bytes()?, reader.bytes()?)) } else { None };
+        Some(Self { key, pos, gpos, id, at, node_start: flags & ENTRY_NODE_START != 0, fields, idempotent })
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The key the record is about, for those that are about one.
+    pub(crate) fn key(&self) -> Option<u64> {
+        match self {
+            Self::Namespace { .. } | Self::SwapNamespaces { .. } | Self::Flush { .. } => None,
+            Self::KeyNew { key, .. }
+            | Self::Text { key, .. }
+            | Self::KeyDelete { key }
+            | Self::KeyMove { key, .. }
+            | Self::Expire { key, .. }
+            | Self::Block { key, .. }
+            | Self::SetId { key, .. }
+            | Self::Idempotence { key, .. }
+            | Self::IdempotentId { key, .. } => Some(*key),
+            Self::Entry(entry) => Some(entry.key),
+            Self::Remove(removal) => Some(removal.key),
+            Self::GroupNew { at, .. }
+            | Self::GroupSet { at, .. }
+            | Self::GroupDelete { at }
+            | Self::ConsumerNew { at, .. }
+            | Self::ConsumerDelete { at, .. }
+            | Self::Deliver { at, .. }
+            | Self::Assign { at, .. }
+            | Self::Acknowledge { at, .. }
+            | Self::Release { at, .. } => Some(at.key),
+        }
+    }
+
+    /// Appends the record's bytes.
+    #[inline]
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Entry(entry) => entry.encode(out),
+            Self::Deliver { at, consumer, time, last_id, entries_read, ids } => {
+                put_group(out, kind::DELIVER, *at);
+                put(out, u64::from(*consumer));
+                put(out, *time);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+                put_ids(out, ids);
+            }
+            Self::Acknowledge { at, ids } => {
+                put_group(out, kind::ACKNOWLEDGE, *at);
+                put_ids(out, ids);
+            }
+            _ => self.encode_rare(out),
+        }
+    }
+
+    fn encode_rare(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Entry(_) | Self::Deliver { .. } | Self::Acknowledge { .. } => {
+                unreachable!("encoded by the caller")
+            }
+            Self::Namespace { ns, name } => {
+                out.push(kind::NAMESPACE);
+                put(out, u64::from(*ns));
+                put_bytes(out, name);
+            }
+            Self::SwapNamespaces { a, b } => {
+                out.push(kind::SWAP_NAMESPACES);
+                put(out, u64::from(*a));
+                put(out, u64::from(*b));
+            }
+            Self::Flush { ns } => {
+                out.push(kind::FLUSH);
+                put(out, u64::from(*ns));
+            }
+            Self::KeyNew { key, ns, name, idempotence } => {
+                out.push(kind::KEY_NEW);
+                put_key_name(out, *key, *ns, name);
+                idempotence.encode(out);
+            }
+            Self::Text { key, ns, name, value } => {
+                out.push(kind::TEXT);
+                put_key_name(out, *key, *ns, name);
+                put_bytes(out, value);
+            }
+            Self::KeyDelete { key } => {
+                out.push(kind::KEY_DELETE);
+                put(out, *key);
+            }
+            Self::KeyMove { key, ns, name } => {
+                out.push(kind::KEY_MOVE);
+                put_key_name(out, *key, *ns, name);
+            }
+            Self::Expire { key, at } => {
+                out.push(kind::EXPIRE);
+                put(out, *key);
+                put(out, *at);
+            }
+            Self::Block { key, block } => {
+                out.push(kind::BLOCK);
+                put(out, *key);
+                block.encode(out);
+            }
+            Self::Remove(removal) => removal.encode(out),
+            Self::SetId { key, last_id, entries_added, max_deleted } => {
+                out.push(kind::SET_ID);
+                put(out, *key);
+                put_id(out, *last_id);
+                put_option(out, *entries_added);
+                out.push(u8::from(max_deleted.is_some()));
+                put_id(out, max_deleted.unwrap_or_default());
+            }
+            Self::Idempotence { key, limits } => {
+                out.push(kind::IDEMPOTENCE);
+                put(out, *key);
+                limits.encode(out);
+            }
+            Self::IdempotentId { key, producer, iid, id } => {
+                out.push(kind::IDEMPOTENT_ID);
+                put(out, *key);
+                put_bytes(out, producer);
+                put_bytes(out, iid);
+                put_id(out, *id);
+            }
+            _ => self.encode_group(out),
+        }
+    }
+
+    fn encode_group(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::GroupNew { at, name, last_id, entries_read } => {
+                put_group(out, kind::GROUP_NEW, *at);
+                put_bytes(out, name);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+            }
+            Self::GroupSet { at, last_id, entries_read } => {
+                put_group(out, kind::GROUP_SET, *at);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+            }
+            Self::GroupDelete { at } => put_group(out, kind::GROUP_DELETE, *at),
+            Self::ConsumerNew { at, consumer, name, seen, active } => {
+                put_group(out, kind::CONSUMER_NEW, *at);
+                put(out, u64::from(*consumer));
+                put_bytes(out, name);
+                put(out, *seen);
+                put_option(out, *active);
+            }
+            Self::ConsumerDelete { at, consumer } => {
+                put_group(out, kind::CONSUMER_DELETE, *at);
+                put(out, u64::from(*consumer));
+            }
+            Self::Assign { at, consumer, rows } => {
+                put_group(out, kind::ASSIGN, *at);
+                put(out, u64::from(*consumer));
+                put(out, rows.len() as u64);
+                let mut before = EntryId::MIN;
+                for row in rows {
+                    put_id_after(out, before, row.id);
+                    put(out, row.time);
+                    put_signed(out, row.deliveries);
+                    before = row.id;
+                }
+            }
+            Self::Release { at, rows } => {
+                put_group(out, kind::RELEASE, *at);
+                put(out, rows.len() as u64);
+                let mut before = EntryId::MIN;
+                for (id, deliveries) in rows {
+                    put_id_after(out, before, *id);
+                    put_signed(out, *deliveries);
+                    before = *id;
+                }
+            }
+            _ => unreachable!("encoded by the callers"),
+        }
+    }
+
+    /// The key of an index block's record, and the block's bytes; `None` when it is something else.
+    pub(crate) fn block_key(body: &'a [u8]) -> Option<(u64, &'a [u8])> {
+        let mut reader = Reader::new(body);
+        if reader.byte()? != kind::BLOCK {
+            return None;
+        }
+        Some((reader.varint()?, reader.rest()))
+    }
+
+    /// Reads a record's bytes.
+    pub(crate) fn decode(body: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(body);
+        let r = &mut reader;
+        let record = match r.byte()? {
+            kind::ENTRY => Self::Entry(EntryRecord::decode_rest(r)?),
+            kind::NAMESPACE => Self::Namespace { ns: read_u32(r)?, name: r.bytes()? },
+            kind::SWAP_NAMESPACES => Self::SwapNamespaces { a: read_u32(r)?, b: read_u32(r)? },
+            kind::FLUSH => Self::Flush { ns: read_u32(r)? },
+            kind::KEY_NEW => Self::KeyNew {
+                key: r.varint()?,
+                ns: read_u32(r)?,
+                name: r.bytes()?,
+                idempotence: IdempotenceLimits::decode(r)?,
+            },
+            kind::TEXT => {
+                Self::Text { key: r.varint()?, ns: read_u32(r)?, name: r.bytes()?, value: r.bytes()? }
+            }
+            kind::KEY_DELETE => Self::KeyDelete { key: r.varint()? },
+            kind::KEY_MOVE => Self::KeyMove { key: r.varint()?, ns: read_u32(r)?, name: r.bytes()? },
+            kind::EXPIRE => Self::Expire { key: r.varint()?, at: r.varint()? },
+            kind::BLOCK => {
+                Self::Block { key: r.varint()?, block: std::borrow::Cow::Owned(Block::decode(r)?) }
+            }
+            kind::REMOVE => Self::Remove(Removal::decode(r)?),
+            kind::SET_ID => {
+                let (key, last_id, entries_added) = (r.varint()?, read_id(r)?, read_option(r)?);
+                let has_max = r.byte()? != 0;
+                let max = read_id(r)?;
+                Self::SetId { key, last_id, entries_added, max_deleted: has_max.then_some(max) }
+            }
+            kind::IDEMPOTENCE => {
+                Self::Idempotence { key: r.varint()?, limits: IdempotenceLimits::decode(r)? }
+            }
+            kind::IDEMPOTENT_ID => Self::IdempotentId {
+                key: r.varint()?,
+                producer: r.bytes()?,
+                iid: r.bytes()?,
+                id: read_id(r)?,
+            },
+            kind => Self::decode_group(kind, r)?,
+        };
+        reader.is_empty().then_some(record)
+    }
+
+    fn decode_group(kind: u8, r: &mut Reader<'a>) -> Option<Self> {
+        let at = GroupRef { key: r.varint()?, group: read_u32(r)? };
+        Some(match kind {
+            kind::GROUP_NEW => {
+                Self::GroupNew { at, name: r.bytes()?, last_id: read_id(r)?, entries_read: read_option(r)? }
+            }
+            kind::GROUP_SET => Self::GroupSet { at, last_id: read_id(r)?, entries_read: read_option(r)? },
+            kind::GROUP_DELETE => Self::GroupDelete { at },
+            kind::CONSUMER_NEW => Self::ConsumerNew {
+                at,
+                consumer: read_u32(r)?,
+                name: r.bytes()?,
+                seen: r.varint()?,
+                active: read_option(r)?,
+            },
+            kind::CONSUMER_DELETE => Self::ConsumerDelete { at, consumer: read_u32(r)? },
+            kind::DELIVER => Self::Deliver {
+                at,
+                consumer: read_u32(r)?,
+                time: r.varint()?,
+                last_id: read_id(r)?,
+                entries_read: read_option(r)?,
+                ids: read_ids(r)?,
+            },
+            kind::ASSIGN => {
+                let consumer = read_u32(r)?;
+                let mut before = EntryId::MIN;
+                let rows = (0..r.length()?).map(|_| {
+                    before = read_id_after(r, before)?;
+                    Some(AssignedRow { id: before, time: r.varint()?, deliveries: r.signed()? })
+                });
+                Self::Assign { at, consumer, rows: rows.collect::<Option<_>>()? }
+            }
+            kind::ACKNOWLEDGE => Self::Acknowledge { at, ids: read_ids(r)? },
+            kind::RELEASE => {
+                let mut before = EntryId::MIN;
+                let rows = (0..r.length()?).map(|_| {
+                    before = read_id_after(r, before)?;
+                    Some((before, r.signed()?))
+                });
+                Self::Release { at, rows: rows.collect::<Option<_>>()? }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn put_key_name(out: &mut Vec<u8>, key: u64, ns: u32, name: &[u8]) {
+    put(out, key);
+    put(out, u64::from(ns));
+    put_bytes(out, name);
+}
+
+impl IdempotenceLimits {
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        put(out, self.duration_s);
+        put(out, self.ids_max);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { duration_s: reader.varint()?, ids_max: reader.varint()? })
+    }
+}
+
+impl Removal {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(kind::REMOVE);
+        put(out, self.key);
+        put(out, self.blocks_below);
+        put(out, self.removed);
+        put_id(out, self.first_id);
+        out.push(u8::from(self.max_deleted.is_some()));
+        put_id(out, self.max_deleted.unwrap_or_default());
+        varint::put(out, self.runs.len() as u64);
+        for (first, count) in &self.runs {
+            put(out, *first);
+            put(out, *count);
+        }
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let (key, blocks_below, removed, first_id) = (r.varint()?, r.varint()?, r.varint()?, read_id(r)?);
+        let has_max = r.byte()? != 0;
+        let max = read_id(r)?;
+        let runs = (0..r.length()?).map(|_| Some((r.varint()?, r.varint()?))).collect::<Option<_>>()?;
+        Some(Self { key, blocks_below, runs, removed, first_id, max_deleted: has_max.then_some(max) })
+    }
+}

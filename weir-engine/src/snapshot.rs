@@ -1,0 +1,656 @@
+//! Snapshots: the engine's state in a file, so that a start need not replay the whole log.
+//!
+//! A snapshot is fuzzy: keys are copied a few at a time, each with its stamp, while the engine goes on. It begins at
+//! the log address `from`; recovery loads it and replays the log from there, and each key takes only records above
+//! its stamp.
+//!
+//! ```text
+//!  file:  magic "WEIRSNAP" | u32 version | frames …
+//!  frame: u32 length | u32 crc32c of the body | body: items, each a tag and its values (varints, `docs/format.md`)
+//! ```
+//!
+//! Invariants:
+//! * A file under its final name is complete, was flushed, and was read back; the log is durable beyond all it holds.
+//! * The last [`KEPT`] snapshots stay, so that one damaged file costs time and not data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crc32c::crc32c;
+use weir_core::{EntryId, Error, ErrorKind};
+use weir_log::{Disk, DiskFile, Lsn, Open};
+
+use crate::block::{Block, BlockHead};
+use crate::engine::{Engine, Shared, io_error};
+use crate::group::{Extra, Group, SnapshotRow};
+use crate::idempotence::Idempotence;
+use crate::reclaim::Guess;
+use crate::record::{IdempotenceLimits, put_id, put_option, read_id, read_option};
+use crate::state::{Key, Namespace, State, Value};
+use crate::stream::{Sealed, Stream};
+use crate::varint::{Reader, put, put_bytes, put_signed};
+
+/// Snapshots that stay in the folder.
+pub(crate) const KEPT: usize = 2;
+/// Their folder.
+pub(crate) const FOLDER: &str = "snap";
+const MAGIC: &[u8; 8] = b"WEIRSNAP";
+const VERSION: u32 = 1;
+const HEADER: usize = 12;
+/// A frame is written when its body has grown to this.
+const FRAME_BYTES: usize = 64 << 10;
+/// A frame longer than this is damage.
+const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Keys copied under the lock at once, at most.
+const KEYS_PER_SLICE: u32 = 256;
+/// Time under the lock at once, about, in microseconds.
+const SLICE_MICROS: u128 = 150;
+/// Values in one item, at most.
+const PER_ITEM: usize = 2_000;
+
+mod tag {
+    pub(super) const BEGIN: u8 = 1;
+    pub(super) const STREAM: u8 = 2;
+    pub(super) const TEXT: u8 = 3;
+    pub(super) const HEADS: u8 = 4;
+    pub(super) const MASKS: u8 = 5;
+    pub(super) const IDEMPOTENT: u8 = 6;
+    pub(super) const GROUP: u8 = 7;
+    pub(super) const CONSUMER: u8 = 8;
+    pub(super) const ROWS: u8 = 9;
+    pub(super) const EXTRAS: u8 = 10;
+    pub(super) const NAMESPACE: u8 = 11;
+    pub(super) const DIRECTORY: u8 = 12;
+    pub(super) const END: u8 = 13;
+    pub(super) const WRITTEN: u8 = 14;
+}
+
+/// A snapshot in the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotFile {
+    /// Where the log has to be replayed from.
+    pub(crate) from: Lsn,
+    pub(crate) bytes: u64,
+    pub(crate) path: String,
+}
+
+// ---- writing -------------------------------------------------------------------------------------------------------
+
+/// Writes a snapshot while the engine goes on.
+///
+/// Answers also what the walk over all keys counted on the way: how full of life each segment seems.
+pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error> {
+    let engine = Engine::of(shared);
+    let disk = &*shared.disk;
+    let from = engine.turn().head();
+    let failed = |error| io_error("writing a snapshot", error);
+    disk.create_dir(FOLDER).map_err(failed)?;
+    let path = format!("{FOLDER}/{:016x}.snap", from.0);
+    let draft = format!("{path}.new");
+    let mut out = Writer::create(disk, &draft).map_err(failed)?;
+    out.item(|buf| {
+        buf.push(tag::BEGIN);
+        put(buf, from.0);
+    });
+    let mut guess = Guess::new();
+    let head = write_keys(&engine, &mut out, &mut guess).map_err(failed)?;
+    let bytes = out.finish().map_err(failed)?;
+    // What the snapshot has seen must not be taken back by a power cut.
+    shared.log.commit(head, weir_log::Level::Durable).map_err(crate::engine::log_error)?;
+    engine.note_flush();
+    read(disk, &draft, &mut Verify)?;
+    disk.rename(&draft, &path).map_err(failed)?;
+    disk.sync_dir(FOLDER).map_err(failed)?;
+    Ok((SnapshotFile { from, bytes, path }, guess))
+}
+
+pub(crate) fn remove(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Error> {
+    disk.remove(&snapshot.path).map_err(|error| io_error("removing an old snapshot", error))
+}
+
+/// Writes all keys, then the namespaces; returns the end of the log at that moment.
+fn write_keys(engine: &Engine, out: &mut Writer, guess: &mut Guess) -> std::io::Result<Lsn> {
+    let (mut slot, mut keys) = (0_u32, 0_u64);
+    loop {
+        let mut copies = Vec::new();
+        {
+            let mut turn = engine.turn();
+            let started = engine.clock().elapsed();
+            let end = turn.state.keys.end();
+            let last = end.min(slot.saturating_add(KEYS_PER_SLICE));
+            while slot < last {
+                copies.extend(turn.state.keys.get(slot).cloned());
+                slot += 1;
+                if slot % 16 == 0 && (engine.clock().elapsed() - started).as_micros() > SLICE_MICROS {
+                    break;
+                }
+            }
+            if slot >= end && copies.is_empty() {
+                turn.state.written.settle();
+                write_footer(&turn.state, turn.head(), keys, out);
+                for (segment, written) in &turn.state.written.counts {
+                    guess.entry(*segment).or_default().0 = *written;
+                }
+                return Ok(turn.head());
+            }
+        }
+        let segment_bytes = engine.segment_bytes();
+        for key in &copies {
+            if let Value::Stream(stream) = &key.value {
+                stream.count_by_segment(segment_bytes, guess);
+            }
+            write_key(key, out);
+            out.write_full_frames()?;
+            keys += 1;
+        }
+    }
+}
+
+fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
+    for (no, space) in state.namespaces.iter().enumerate() {
+        out.item(|buf| {
+            buf.push(tag::NAMESPACE);
+            put(buf, no as u64);
+            put_bytes(buf, &space.name);
+            put(buf, head.0);
+            put(buf, space.next_gpos);
+            put(buf, space.last_at);
+        });
+    }
+    out.item(|buf| {
+        buf.push(tag::DIRECTORY);
+        put(buf, head.0);
+        put(buf, state.next_key);
+        put(buf, state.directory.len() as u64);
+        state.directory.iter().for_each(|inner| put(buf, u64::from(*inner)));
+    });
+    out.item(|buf| {
+        buf.push(tag::WRITTEN);
+        put(buf, head.0);
+        put(buf, state.written.counts.len() as u64);
+        for (segment, count) in &state.written.counts {
+            put(buf, *segment);
+            put(buf, *count);
+        }
+    });
+    out.item(|buf| {
+        buf.push(tag::END);
+        put(buf, keys);
+    });
+}
+
+fn write_key(key: &Key, out: &mut Writer) {
+    out.item(|buf| {
+        buf.push(if key.stream().is_some() { tag::STREAM } else { tag::TEXT });
+        put(buf, key.no);
+        put(buf, u64::from(key.ns));
+        put_bytes(buf, &key.name);
+        put(buf, key.expires);
+        put(buf, key.stamp.0);
+        match &key.value {
+            Value::Text(text) => put_bytes(buf, text),
+            Value::Stream(stream) => put_stream(buf, stream),
+        }
+    });
+    if let Value::Stream(stream) = &key.value {
+        write_sealed(stream, out);
+        write_idempotence(stream, out);
+        stream.groups().for_each(|group| write_group(group, out));
+    }
+}
+
+fn put_stream(buf: &mut Vec<u8>, stream: &Stream) {
+    for id in [stream.last_id, stream.first_id, stream.max_deleted, stream.node.master] {
+        put_id(buf, id);
+    }
+    for value in [
+        stream.entries_added,
+        stream.next_pos,
+        stream.len,
+        u64::from(stream.tail.live),
+        u64::from(stream.tail.node_start),
+        u64::from(stream.node.count),
+        u64::from(stream.node.deleted),
+        stream.node.bytes,
+        stream.node.names_hash,
+    ] {
+        put(buf, value);
+    }
+    stream.idempotence_limits.encode(buf);
+    put_option(buf, stream.idempotence.as_ref().map(|i| i.added));
+    put(buf, stream.idempotence.as_ref().map_or(0, |i| i.duplicates));
+    put(buf, stream.groups.as_ref().map_or(0, |groups| u64::from(groups.next_no())));
+    stream.tail.block.encode(buf);
+}
+
+fn write_sealed(stream: &Stream, out: &mut Writer) {
+    let Some(sealed) = &stream.sealed else { return };
+    let heads: Vec<&BlockHead> = sealed.heads.iter().collect();
+    for part in heads.chunks(PER_ITEM) {
+        out.item(|buf| {
+            buf.push(tag::HEADS);
+            put(buf, part.len() as u64);
+            let mut before = BlockHead { lsn: Lsn(0), first_pos: 0, ..*part[0] };
+            before.first = EntryId::MIN;
+            for head in part {
+                put(buf, head.first.ms - before.first.ms);
+                put(buf, head.first.seq);
+                put(buf, head.first_pos - before.first_pos);
+                put(buf, head.lsn.0 - before.lsn.0);
+                put(buf, u64::from(head.count));
+                put(buf, u64::from(head.live) << 1 | u64::from(head.node_start));
+                before = **head;
+            }
+        });
+    }
+    let masks: Vec<(&u64, &u128)> = sealed.deleted.iter().collect();
+    for part in masks.chunks(PER_ITEM) {
+        out.item(|buf| {
+            buf.push(tag::MASKS);
+            put(buf, part.len() as u64);
+            for (pos, mask) in part {
+                put(buf, **pos);
+                buf.extend_from_slice(&mask.to_le_bytes());
+            }
+        });
+    }
+}
+
+fn write_idempotence(stream: &Stream, out: &mut Writer) {
+    for (producer, iid, id) in stream.idempotence.iter().flat_map(|i| i.iter()) {
+        out.item(|buf| {
+            buf.push(tag::IDEMPOTENT);
+            put_bytes(buf, producer);
+            put_bytes(buf, iid);
+            put_id(buf, id);
+        });
+    }
+}
+
+fn write_group(group: &Group, out: &mut Writer) {
+    out.item(|buf| {
+        buf.push(tag::GROUP);
+        put(buf, u64::from(group.no));
+        put_bytes(buf, &group.name);
+        put_id(buf, group.last_id);
+        put_option(buf, group.entries_read);
+        put(buf, u64::from(group.next_consumer_no()));
+        put(buf, group.pending.released_next());
+    });
+    for (no, consumer) in group.consumers() {
+        out.item(|buf| {
+            buf.push(tag::CONSUMER);
+            put(buf, u64::from(no));
+            put_bytes(buf, &consumer.name);
+            put(buf, consumer.seen);
+            put_option(buf, consumer.active);
+        });
+    }
+    let mut rows = group.pending.rows().peekable();
+    while rows.peek().is_some() {
+        let part: Vec<SnapshotRow> = rows.by_ref().take(PER_ITEM).collect();
+        out.item(|buf| {
+            buf.push(tag::ROWS);
+            put(buf, part.len() as u64);
+            part.iter().for_each(|row| put_row(buf, row));
+        });
+    }
+    for (id, extra) in group.pending.extras() {
+        out.item(|buf| {
+            buf.push(tag::EXTRAS);
+            put_id(buf, id);
+            put_signed(buf, extra.count);
+            put(buf, u64::from(extra.failures));
+            put(buf, extra.not_before);
+            put(buf, u64::from(extra.epoch_shift));
+            put(buf, extra.released);
+        });
+    }
+}
+
+fn put_row(buf: &mut Vec<u8>, row: &SnapshotRow) {
+    put_id(buf, row.id);
+    put(buf, row.time);
+    put(buf, u64::from(row.consumer));
+    put(buf, u64::from(row.count));
+}
+
+/// Collects items into frames and writes those.
+struct Writer {
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    body: Vec<u8>,
+}
+
+impl Writer {
+    fn create(disk: &dyn Disk, path: &str) -> std::io::Result<Self> {
+        let file = disk.open(path, Open::Create)?;
+        let mut header = MAGIC.to_vec();
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        file.write_at(&header, 0)?;
+        Ok(Self { file, at: HEADER as u64, body: Vec::new() })
+    }
+
+    fn item(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.body);
+    }
+
+    fn write_full_frames(&mut self) -> std::io::Result<()> {
+        if self.body.len() >= FRAME_BYTES { self.write_frame() } else { Ok(()) }
+    }
+
+    fn write_frame(&mut self) -> std::io::Result<()> {
+        let mut frame = Vec::with_capacity(8 + self.body.len());
+        frame.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
+        frame.extend_from_slice(&crc32c(&self.body).to_le_bytes());
+        frame.append(&mut self.body);
+        self.file.write_at(&frame, self.at)?;
+        self.at += frame.len() as u64;
+        Ok(())
+    }
+
+    fn finish(mut self) -> std::io::Result<u64> {
+        if !self.body.is_empty() {
+            self.write_frame()?;
+        }
+        self.file.sync_data()?;
+        Ok(self.at)
+    }
+}
+
+// ---- reading -------------------------------------------------------------------------------------------------------
+
+/// The snapshots in the folder, newest first; drafts of a crash are removed.
+pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<SnapshotFile>, Error> {
+    let failed = |error| io_error("listing snapshots", error);
+    disk.create_dir(FOLDER).map_err(failed)?;
+    let mut found = Vec::new();
+    for name in disk.list(FOLDER).map_err(failed)? {
+        let path = format!("{FOLDER}/{name}");
+        if name.ends_with(".new") {
+            disk.remove(&path).map_err(failed)?;
+        } else if let Some(from) = name.strip_suffix(".snap").and_then(|s| u64::from_str_radix(s, 16).ok()) {
+            let bytes = disk.open(&path, Open::Read).and_then(|file| file.len()).map_err(failed)?;
+            found.push(SnapshotFile { from: Lsn(from), bytes, path });
+        }
+    }
+    found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.from));
+    Ok(found)
+}
+
+/// What a snapshot's items are told to.
+trait Sink {
+    fn key(&mut self, key: Key);
+    fn namespace(&mut self, no: u64, space: Namespace);
+    fn directory(&mut self, stamp: Lsn, next_key: u64, directory: Vec<u32>);
+    fn written(&mut self, stamp: Lsn, counts: BTreeMap<u64, u64>);
+}
+
+/// Only looks whether the file can be read.
+struct Verify;
+
+impl Sink for Verify {
+    fn key(&mut self, _: Key) {}
+    fn namespace(&mut self, _: u64, _: Namespace) {}
+    fn directory(&mut self, _: Lsn, _: u64, _: Vec<u32>) {}
+    fn written(&mut self, _: Lsn, _: BTreeMap<u64, u64>) {}
+}
+
+impl Sink for State {
+    fn key(&mut self, key: Key) {
+        self.restore_key(key);
+    }
+
+    fn namespace(&mut self, no: u64, space: Namespace) {
+        debug_assert_eq!(no, self.namespaces.len() as u64, "namespaces are written in order");
+        self.namespaces.push(space);
+    }
+
+    fn directory(&mut self, stamp: Lsn, next_key: u64, directory: Vec<u32>) {
+        self.directory_stamp = stamp;
+        self.next_key = self.next_key.max(next_key);
+        self.directory = directory;
+    }
+
+    fn written(&mut self, stamp: Lsn, counts: BTreeMap<u64, u64>) {
+        self.written.stamp = stamp;
+        self.written.counts = counts;
+    }
+}
+
+/// Loads a snapshot into an empty state that is in recovery.
+pub(crate) fn load(disk: &dyn Disk, snapshot: &SnapshotFile, state: &mut State) -> Result<(), Error> {
+    read(disk, &snapshot.path, state)
+}
+
+/// Checks that a snapshot can be read from end to end.
+pub(crate) fn verify(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Error> {
+    read(disk, &snapshot.path, &mut Verify)
+}
+
+fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+    let failed = |error| io_error("reading a snapshot", error);
+    let damaged = |at: u64| Error::new(ErrorKind::Corrupt).with_context(format!("{path} at byte {at}"));
+    let file = disk.open(path, Open::Read).map_err(failed)?;
+    let mut header = [0; HEADER];
+    read_exact(&*file, &mut header, 0).map_err(failed)?;
+    if header[..8] != MAGIC[..] || header[8..] != VERSION.to_le_bytes() {
+        return Err(damaged(0));
+    }
+    let (mut at, end) = (HEADER as u64, file.len().map_err(failed)?);
+    let mut loader = Loader { sink, key: None, keys: 0, ended: false };
+    let mut body = Vec::new();
+    while at < end && !loader.ended {
+        let mut head = [0; 8];
+        read_exact(&*file, &mut head, at).map_err(|_| damaged(at))?;
+        let (length, crc) = (le32(&head[..4]) as usize, le32(&head[4..]));
+        if length == 0 || length > FRAME_BYTES_MAX || at + 8 + length as u64 > end {
+            return Err(damaged(at));
+        }
+        body.resize(length, 0);
+        read_exact(&*file, &mut body, at + 8).map_err(|_| damaged(at))?;
+        if crc32c(&body) != crc || loader.frame(&body).is_none() {
+            return Err(damaged(at));
+        }
+        at += 8 + length as u64;
+    }
+    if loader.ended { Ok(()) } else { Err(damaged(at)) }
+}
+
+fn le32(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+}
+
+fn read_exact(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> std::io::Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], at + done as u64)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
+/// Puts items together to keys.
+struct Loader<'a> {
+    sink: &'a mut dyn Sink,
+    key: Option<Key>,
+    keys: u64,
+    ended: bool,
+}
+
+impl Loader<'_> {
+    fn frame(&mut self, body: &[u8]) -> Option<()> {
+        let mut reader = Reader::new(body);
+        while !reader.is_empty() {
+            self.item(&mut reader)?;
+        }
+        Some(())
+    }
+
+    fn finish_key(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.keys += 1;
+            self.sink.key(key);
+        }
+    }
+
+    fn stream(&mut self) -> Option<&mut Stream> {
+        self.key.as_mut()?.stream_mut()
+    }
+
+    fn item(&mut self, r: &mut Reader<'_>) -> Option<()> {
+        match r.byte()? {
+            tag::BEGIN => drop(r.varint()?),
+            kind @ (tag::STREAM | tag::TEXT) => {
+                self.finish_key();
+                self.key = Some(read_key(r, kind == tag::STREAM)?);
+            }
+            tag::HEADS => read_heads(r, self.stream()?.sealed.get_or_insert_default())?,
+            tag::MASKS => {
+                let sealed = self.stream()?.sealed.get_or_insert_default();
+                for _ in 0..r.length()? {
+                    sealed.deleted.insert(r.varint()?, r.u128()?);
+                }
+            }
+            tag::IDEMPOTENT => {
+                let (producer, iid, id) = (r.bytes()?, r.bytes()?, read_id(r)?);
+                self.stream()?.idempotence.get_or_insert_default().restore(producer, iid, id);
+            }
+            tag::GROUP => {
+                let mut group = Group::new(read_u32(r)?, r.bytes()?, read_id(r)?, read_option(r)?);
+                let (next_consumer, released_next) = (read_u32(r)?, r.varint()?);
+                group.restore_counters(next_consumer, released_next);
+                self.stream()?.groups.get_or_insert_default().add(group);
+            }
+            tag::CONSUMER => {
+                let (no, name, seen, active) = (read_u32(r)?, r.bytes()?, r.varint()?, read_option(r)?);
+                no.checked_add(1)?;
+                self.group()?.add_consumer(no, name, seen, active);
+            }
+            tag::ROWS => {
+                let group = self.group()?;
+                for _ in 0..r.length()? {
+                    let (id, time) = (read_id(r)?, r.varint()?);
+                    let row = SnapshotRow { id, time, consumer: read_u32(r)?, count: read_u32(r)? };
+                    group.restore_row(row).then_some(())?;
+                }
+            }
+            tag::EXTRAS => {
+                let id = read_id(r)?;
+                let extra = Extra {
+                    count: r.signed()?,
+                    failures: read_u32(r)?,
+                    not_before: r.varint()?,
+                    epoch_shift: read_u32(r)?,
+                    released: r.varint()?,
+                };
+                self.group()?.pending.restore_extra(id, extra);
+            }
+            kind => return self.footer_item(kind, r),
+        }
+        Some(())
+    }
+
+    fn footer_item(&mut self, kind: u8, r: &mut Reader<'_>) -> Option<()> {
+        self.finish_key();
+        match kind {
+            tag::NAMESPACE => {
+                let no = r.varint()?;
+                let space = Namespace {
+                    name: r.bytes()?.into(),
+                    stamp: Lsn(r.varint()?),
+                    next_gpos: r.varint()?,
+                    last_at: r.varint()?,
+                    ..Namespace::default()
+                };
+                self.sink.namespace(no, space);
+            }
+            tag::DIRECTORY => {
+                let (stamp, next_key) = (Lsn(r.varint()?), r.varint()?);
+                let directory = (0..r.length()?).map(|_| read_u32(r)).collect::<Option<Vec<_>>>()?;
+                self.sink.directory(stamp, next_key, directory);
+            }
+            tag::WRITTEN => {
+                let stamp = Lsn(r.varint()?);
+                let counts =
+                    (0..r.length()?).map(|_| Some((r.varint()?, r.varint()?))).collect::<Option<_>>()?;
+                self.sink.written(stamp, counts);
+            }
+            tag::END => {
+                (r.varint()? == self.keys).then_some(())?;
+                self.ended = true;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn group(&mut self) -> Option<&mut Group> {
+        self.stream()?.groups.as_mut()?.newest_mut()
+    }
+}
+
+fn read_u32(r: &mut Reader<'_>) -> Option<u32> {
+    u32::try_from(r.varint()?).ok()
+}
+
+fn read_key(r: &mut Reader<'_>, is_stream: bool) -> Option<Key> {
+    let (no, ns, name) = (r.varint()?, read_u32(r)?, r.bytes()?);
+    let (expires, stamp) = (r.varint()?, Lsn(r.varint()?));
+    no.checked_add(1)?;
+    let value = if is_stream { Value::Stream(read_stream(r)?) } else { Value::Text(r.bytes()?.into()) };
+    Some(Key { no, ns, name: name.into(), expires, stamp, value })
+}
+
+fn read_stream(r: &mut Reader<'_>) -> Option<Stream> {
+    let mut stream =
+        Stream { last_id: read_id(r)?, first_id: read_id(r)?, max_deleted: read_id(r)?, ..Stream::default() };
+    stream.node.master = read_id(r)?;
+    stream.entries_added = r.varint()?;
+    stream.next_pos = r.varint()?;
+    stream.len = r.varint()?;
+    stream.tail.live = u16::try_from(r.varint()?).ok()?;
+    stream.tail.node_start = r.varint()? != 0;
+    stream.node.count = read_u32(r)?;
+    stream.node.deleted = read_u32(r)?;
+    stream.node.bytes = r.varint()?;
+    stream.node.names_hash = r.varint()?;
+    stream.idempotence_limits = IdempotenceLimits::decode(r)?;
+    let (added, duplicates) = (read_option(r)?, r.varint()?);
+    if let Some(added) = added {
+        stream.idempotence = Some(Box::new(Idempotence::with_counters(added, duplicates)));
+    }
+    let groups_next = read_u32(r)?;
+    if groups_next > 0 {
+        stream.groups.get_or_insert_default().restore_next_no(groups_next);
+    }
+    stream.tail.block = Block::decode(r)?;
+    Some(stream)
+}
+
+fn read_heads(r: &mut Reader<'_>, sealed: &mut Sealed) -> Option<()> {
+    let (mut ms, mut first_pos, mut lsn) = (0_u64, 0_u64, 0_u64);
+    for _ in 0..r.length()? {
+        ms = ms.checked_add(r.varint()?)?;
+        let first = EntryId::new(ms, r.varint()?);
+        first_pos = first_pos.checked_add(r.varint()?)?;
+        lsn = lsn.checked_add(r.varint()?)?;
+        let count = u16::try_from(r.varint()?).ok()?;
+        let packed = r.varint()?;
+        let live = u16::try_from(packed >> 1).ok()?;
+        if sealed.heads.last().is_some_and(|last| last.first >= first) {
+            return None;
+        }
+        sealed.heads.push(BlockHead {
+            first,
+            first_pos,
+            lsn: Lsn(lsn),
+            count,
+            live,
+            node_start: packed & 1 != 0,
+        });
+    }
+    Some(())
+}

@@ -1,0 +1,469 @@
+//! The engine's state, and the one door through which it changes: [`State::apply`].
+//!
+//! Invariants:
+//! * State is a fold of records: the same records in the same order give the same state, live and in recovery.
+//! * `apply` reads no clock, no randomness and no disk, and emits nothing.
+//! * A key number is never used twice; a slot number may be. Records name keys by number.
+//! * Each key and each namespace remembers the LSN of the last record it took (its *stamp*). In recovery a record at
+//!   or below the stamp is skipped, so a snapshot may catch each key at another moment.
+//!
+//! What is not durable by itself (when a consumer was last seen, how many duplicates a stream answered) is changed
+//! directly and reaches the disk with the next snapshot only; it says so at its field.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use weir_core::EntryId;
+use weir_log::Lsn;
+
+use crate::group::{Group, PendingEntry};
+use crate::record::{EntryRecord, GroupRef, IdempotenceLimits, Record};
+use crate::slab::Slab;
+use crate::stream::Stream;
+
+/// What a key holds.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every key is a stream; a box would cost each of them")]
+pub(crate) enum Value {
+    Stream(Stream),
+    Text(Box<[u8]>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) no: u64,
+    pub(crate) ns: u32,
+    pub(crate) name: Box<[u8]>,
+    /// In milliseconds since the Unix epoch; 0 = never.
+    pub(crate) expires: u64,
+    pub(crate) stamp: Lsn,
+    pub(crate) value: Value,
+}
+
+impl Key {
+    pub(crate) fn stream(&self) -> Option<&Stream> {
+        match &self.value {
+            Value::Stream(stream) => Some(stream),
+            Value::Text(_) => None,
+        }
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.value {
+            Value::Stream(stream) => Some(stream),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Namespace {
+    pub(crate) name: Box<[u8]>,
+    pub(crate) stamp: Lsn,
+    /// The global position the next entry gets; the first is 1.
+    pub(crate) next_gpos: u64,
+    /// The append time of the last entry.
+    pub(crate) last_at: u64,
+    pub(crate) names: HashTable<u32>,
+    /// Keys that expire, by time.
+    pub(crate) expires: BTreeSet<(u64, u32)>,
+}
+
+/// How many entries were written into each segment of the log.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SegmentCounts {
+    /// 0 until the engine knows its log.
+    pub(crate) segment_bytes: u64,
+    pub(crate) counts: BTreeMap<u64, u64>,
+    /// The segment counted last, and its count, so that the usual entry needs no search.
+    current: (u64, u64),
+    /// Counts from a snapshot hold everything up to here.
+    pub(crate) stamp: Lsn,
+}
+
+impl SegmentCounts {
+    #[inline]
+    fn add(&mut self, lsn: Lsn) {
+        if self.segment_bytes == 0 || lsn <= self.stamp {
+            return;
+        }
+        let segment = lsn.0 / self.segment_bytes;
+        if segment != self.current.0 {
+            self.settle();
+            self.current = (segment, 0);
+        }
+        self.current.1 += 1;
+    }
+
+    /// Brings what was counted last into `counts`.
+    pub(crate) fn settle(&mut self) {
+        if self.current.1 > 0 {
+            *self.counts.entry(self.current.0).or_default() += self.current.1;
+            self.current.1 = 0;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) keys: Slab<Key>,
+    /// By inner number. What callers call namespace n is `namespaces[directory[n]]`, so that swapping is cheap.
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) directory: Vec<u32>,
+    pub(crate) directory_stamp: Lsn,
+    pub(crate) next_key: u64,
+    /// Entries ever written into each segment, by segment number; a hint for reclaiming.
+    pub(crate) written: SegmentCounts,
+    hasher: foldhash::fast::FixedState,
+    /// During recovery: slots by key number. Names are looked up only after it.
+    recovering: Option<HashMap<u64, u32>>,
+}
+
+impl State {
+    // ---- looking up --------------------------------------------------------------------------------------------
+
+    pub(crate) fn inner(&self, namespace: u32) -> Option<u32> {
+        self.directory.get(namespace as usize).copied()
+    }
+
+    pub(crate) fn slot(&self, inner: u32, name: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        let same = |slot: &u32| self.keys.get(*slot).is_some_and(|key| *key.name == *name);
+        self.namespaces.get(inner as usize)?.names.find(hash, same).copied()
+    }
+
+    fn add_name(&mut self, slot: u32) {
+        let Self { keys, namespaces, hasher, recovering, .. } = self;
+        let Some(key) = keys.get(slot).filter(|_| recovering.is_none()) else { return };
+        let space = &mut namespaces[key.ns as usize];
+        let rehash = |slot: &u32| hasher.hash_one(&*keys.get(*slot).expect("a named slot is in use").name);
+        space.names.insert_unique(hasher.hash_one(&*key.name), slot, rehash);
+        if key.expires != 0 {
+            space.expires.insert((key.expires, slot));
+        }
+    }
+
+    fn remove_name(&mut self, slot: u32) {
+        let Self { keys, namespaces, hasher, recovering, .. } = self;
+        let Some(key) = keys.get(slot).filter(|_| recovering.is_none()) else { return };
+        let space = &mut namespaces[key.ns as usize];
+        if let Ok(found) = space.names.find_entry(hasher.hash_one(&*key.name), |other| *other == slot) {
+            found.remove();
+        }
+        space.expires.remove(&(key.expires, slot));
+    }
+
+    // ---- recovery ----------------------------------------------------------------------------------------------
+
+    /// Names are not kept until [`State::end_recovery`]: a snapshot may hold two keys that had one name in turn.
+    pub(crate) fn begin_recovery(&mut self) {
+        let slots = self.keys.iter().map(|(slot, key)| (key.no, slot)).collect();
+        self.recovering = Some(slots);
+    }
+
+    /// Takes over a key from a snapshot.
+    pub(crate) fn restore_key(&mut self, key: Key) {
+        let no = key.no;
+        self.next_key = self.next_key.max(no + 1);
+        let slot = self.keys.insert(key);
+        if let Some(slots) = &mut self.recovering {
+            slots.insert(no, slot);
+        }
+    }
+
+    /// Builds the tables of names; `false` when two keys claim one name.
+    pub(crate) fn end_recovery(&mut self) -> bool {
+        self.recovering = None;
+        let slots: Vec<u32> = self.keys.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let key = self.keys.get(slot).expect("listed above");
+            if self.namespaces.get(key.ns as usize).is_none() || self.slot(key.ns, &key.name).is_some() {
+                return false;
+            }
+            self.add_name(slot);
+        }
+        true
+    }
+
+    /// Applies a record in recovery; `false` when it cannot belong to this state.
+    pub(crate) fn replay(&mut self, lsn: Lsn, record: &Record<'_>) -> bool {
+        let slots = self.recovering.as_ref().expect("called between begin and end of recovery");
+        let slot = record.key().and_then(|key| slots.get(&key).copied());
+        let creates = matches!(record, Record::KeyNew { .. } | Record::Text { .. });
+        match slot {
+            Some(slot) if self.keys.get(slot).is_some_and(|key| lsn <= key.stamp) => {
+                self.advance_counters(lsn, record);
+                true
+            }
+            // The key was deleted before the snapshot reached it.
+            None if record.key().is_some() && !creates => {
+                self.advance_counters(lsn, record);
+                true
+            }
+            _ => {
+                self.apply(slot, lsn, record);
+                true
+            }
+        }
+    }
+
+    // ---- changes -----------------------------------------------------------------------------------------------
+
+    /// Applies one record. `slot` is the key's, where the record is about an existing key. Returns the slot of a key
+    /// that came to be.
+    #[inline]
+    pub(crate) fn apply(&mut self, slot: Option<u32>, lsn: Lsn, record: &Record<'_>) -> Option<u32> {
+        match (record, slot) {
+            (Record::Entry(entry), Some(slot)) => {
+                self.apply_entry(slot, lsn, entry);
+                None
+            }
+            (Record::KeyNew { key, ns, name, idempotence }, _) => {
+                Some(self.new_key(lsn, *key, *ns, name, Value::Stream(Stream::new(*idempotence))))
+            }
+            (Record::Text { key, ns, name, value }, None) => {
+                Some(self.new_key(lsn, *key, *ns, name, Value::Text((*value).into())))
+            }
+            (Record::KeyDelete { .. }, Some(slot)) => {
+                self.drop_key(slot);
+                None
+            }
+            (Record::KeyMove { ns, name, .. }, Some(slot)) => {
+                self.move_key(slot, lsn, *ns, name);
+                None
+            }
+            (Record::Expire { at, .. }, Some(slot)) => {
+                self.set_expiry(slot, lsn, *at);
+                None
+            }
+            (_, Some(slot)) => {
+                let key = self.keys.get_mut(slot)?;
+                key.stamp = lsn;
+                match (&mut key.value, record) {
+                    (Value::Text(text), Record::Text { value, .. }) => *text = (*value).into(),
+                    (Value::Stream(stream), _) => stream.apply(lsn, record),
+                    (Value::Text(_), _) => {}
+                }
+                None
+            }
+            (_, None) => {
+                self.apply_namespace(lsn, record);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn apply_entry(&mut self, slot: u32, lsn: Lsn, entry: &EntryRecord<'_>) {
+        let Some(key) = self.keys.get_mut(slot) else { return };
+        key.stamp = lsn;
+        let space = &mut self.namespaces[key.ns as usize];
+        space.next_gpos = space.next_gpos.max(entry.gpos + 1);
+        space.last_at = space.last_at.max(entry.at);
+        self.written.add(lsn);
+        if let Value::Stream(stream) = &mut key.value {
+            stream.apply_entry(lsn, entry);
+        }
+    }
+
+    /// What a record that a key already contains still means for its namespace.
+    fn advance_counters(&mut self, lsn: Lsn, record: &Record<'_>) {
+        if let Record::Entry(entry) = record {
+            let slots = self.recovering.as_ref();
+            let slot = slots.and_then(|slots| slots.get(&entry.key));
+            if let Some(space) = slot
+                .and_then(|slot| self.keys.get(*slot))
+                .and_then(|key| self.namespaces.get_mut(key.ns as usize))
+                .filter(|space| lsn > space.stamp)
+            {
+                space.next_gpos = space.next_gpos.max(entry.gpos + 1);
+                space.last_at = space.last_at.max(entry.at);
+            }
+        }
+    }
+
+    fn apply_namespace(&mut self, lsn: Lsn, record: &Record<'_>) {
+        match record {
+            Record::Namespace { ns, name } => {
+                while self.namespaces.len() <= *ns as usize {
+                    let inner = self.namespaces.len() as u32;
+                    self.namespaces.push(Namespace { next_gpos: 1, ..Namespace::default() });
+                    self.directory.push(inner);
+                }
+                self.namespaces[*ns as usize].name = (*name).into();
+            }
+            Record::SwapNamespaces { a, b } if lsn > self.directory_stamp => {
+                self.directory.swap(*a as usize, *b as usize);
+                self.directory_stamp = lsn;
+            }
+            Record::Flush { ns } => self.flush(lsn, *ns),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self, lsn: Lsn, ns: u32) {
+        let gone: Vec<u32> = match &self.recovering {
+            None => self.namespaces[ns as usize].names.iter().copied().collect(),
+            Some(_) => {
+                let old = |(slot, key): (u32, &Key)| (key.ns == ns && key.stamp < lsn).then_some(slot);
+                self.keys.iter().filter_map(old).collect()
+            }
+        };
+        if self.recovering.is_none() {
+            let space = &mut self.namespaces[ns as usize];
+            space.names = HashTable::new();
+            space.expires = BTreeSet::new();
+        }
+        for slot in gone {
+            self.forget_slot(slot);
+        }
+    }
+
+    fn new_key(&mut self, lsn: Lsn, no: u64, ns: u32, name: &[u8], value: Value) -> u32 {
+        self.next_key = self.next_key.max(no + 1);
+        let slot = self.keys.insert(Key { no, ns, name: name.into(), expires: 0, stamp: lsn, value });
+        if let Some(slots) = &mut self.recovering {
+            slots.insert(no, slot);
+        }
+        self.add_name(slot);
+        slot
+    }
+
+    fn drop_key(&mut self, slot: u32) {
+        self.remove_name(slot);
+        self.forget_slot(slot);
+    }
+
+    fn forget_slot(&mut self, slot: u32) {
+        if let Some(key) = self.keys.remove(slot)
+            && let Some(slots) = &mut self.recovering
+        {
+            slots.remove(&key.no);
+        }
+    }
+
+    fn move_key(&mut self, slot: u32, lsn: Lsn, ns: u32, name: &[u8]) {
+        self.remove_name(slot);
+        if let Some(key) = self.keys.get_mut(slot) {
+            key.stamp = lsn;
+            key.ns = ns;
+            key.name = name.into();
+        }
+        self.add_name(slot);
+    }
+
+    fn set_expiry(&mut self, slot: u32, lsn: Lsn, at: u64) {
+        let Some(key) = self.keys.get_mut(slot) else { return };
+        key.stamp = lsn;
+        let before = std::mem::replace(&mut key.expires, at);
+        if self.recovering.is_none() {
+            let space = &mut self.namespaces[key.ns as usize];
+            space.expires.remove(&(before, slot));
+            if at != 0 {
+                space.expires.insert((at, slot));
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Applies a record about this stream, other than an entry.
+    fn apply(&mut self, lsn: Lsn, record: &Record<'_>) {
+        match record {
+            Record::Block { .. } => self.apply_block(lsn),
+            Record::Remove(removal) => self.apply_removal(removal),
+            Record::SetId { last_id, entries_added, max_deleted, .. } => {
+                self.last_id = *last_id;
+                self.entries_added = entries_added.unwrap_or(self.entries_added);
+                self.max_deleted = max_deleted.unwrap_or(self.max_deleted);
+            }
+            Record::Idempotence { limits, .. } => self.apply_idempotence(*limits),
+            Record::IdempotentId { producer, iid, id, .. } => {
+                self.idempotence.get_or_insert_default().restore(producer, iid, *id);
+            }
+            Record::GroupNew { at, name, last_id, entries_read } => {
+                self.groups.get_or_insert_default().add(Group::new(at.group, name, *last_id, *entries_read));
+            }
+            Record::GroupDelete { at } => {
+                if let Some(groups) = &mut self.groups {
+                    groups.remove(at.group);
+                }
+            }
+            _ => self.apply_group(record),
+        }
+    }
+
+    fn apply_idempotence(&mut self, limits: IdempotenceLimits) {
+        if limits != self.idempotence_limits {
+            self.idempotence_limits = limits;
+            if let Some(idempotence) = &mut self.idempotence {
+                idempotence.clear();
+            }
+        }
+    }
+
+    fn group_no(&mut self, at: &GroupRef) -> Option<&mut Group> {
+        self.groups.as_mut()?.by_no_mut(at.group)
+    }
+
+    fn apply_group(&mut self, record: &Record<'_>) {
+        match record {
+            Record::GroupSet { at, last_id, entries_read } => {
+                if let Some(group) = self.group_no(at) {
+                    group.last_id = *last_id;
+                    group.entries_read = *entries_read;
+                }
+            }
+            Record::ConsumerNew { at, consumer, name, seen, active } => {
+                if let Some(group) = self.group_no(at) {
+                    group.add_consumer(*consumer, name, *seen, *active);
+                }
+            }
+            Record::ConsumerDelete { at, consumer } => {
+                if let Some(group) = self.group_no(at) {
+                    group.remove_consumer(*consumer);
+                }
+            }
+            Record::Deliver { at, consumer, time, last_id, entries_read, ids } => {
+                if let Some(group) = self.group_no(at) {
+                    group.deliver(*consumer, *time, (*last_id, *entries_read), ids);
+                }
+            }
+            Record::Assign { at, consumer, rows } => {
+                if let Some(group) = self.group_no(at) {
+                    for row in rows {
+                        let (id, time, deliveries) = (row.id, row.time, row.deliveries);
+                        group.assign(PendingEntry { id, consumer: *consumer, time, deliveries });
+                    }
+                }
+            }
+            Record::Acknowledge { at, ids } => {
+                if let Some(group) = self.group_no(at) {
+                    for id in ids {
+                        group.remove_pending(*id);
+                    }
+                }
+            }
+            Record::Release { at, rows } => {
+                if let Some(group) = self.group_no(at) {
+                    for (id, deliveries) in rows {
+                        group.release(*id, *deliveries);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Group {
+    /// New entries go to a consumer: the group has read up to `progress`, and `ids` become pending.
+    fn deliver(&mut self, consumer: u32, time: u64, progress: (EntryId, Option<u64>), ids: &[EntryId]) {
+        (self.last_id, self.entries_read) = progress;
+        for id in ids {
+            self.assign_new(PendingEntry { id: *id, consumer, time, deliveries: 1 });
+        }
+        self.touch_consumer(consumer, time, !ids.is_empty());
+    }
+}

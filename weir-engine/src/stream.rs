@@ -1,0 +1,415 @@
+//! One stream: its counters, the index of its entries, its groups and its producers.
+//!
+//! Invariants:
+//! * Positions count the entries ever added in this incarnation, without a gap; an entry keeps its position.
+//! * The index covers every live entry: sealed blocks first, then the tail. A block without a live entry is dropped.
+//! * `first_id` is the first live entry's ID, 0-0 when there is none; `len` is the number of live entries.
+//!
+//! Changes come through the `apply_*` methods only. Sealed blocks live in the log; whoever needs one passes a
+//! [`BlockSource`], which may answer that it is not in memory.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use weir_core::EntryId;
+use weir_log::Lsn;
+
+use crate::api::Cold;
+use crate::block::{BLOCK_MAX, Block, BlockHead, Located};
+use crate::chunked::Chunked;
+use crate::group::Groups;
+use crate::idempotence::Idempotence;
+use crate::node::{Node, NodeLimits};
+use crate::record::{EntryRecord, Fields, IdempotenceLimits, Removal};
+
+/// Where sealed blocks come from; [`Cold::Block`] when one has to be read from the log first.
+pub(crate) trait BlockSource {
+    fn block(&self, lsn: Lsn) -> Result<Arc<Block>, Cold>;
+}
+
+/// The sealed part of a stream's index.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sealed {
+    pub(crate) heads: Chunked<BlockHead>,
+    /// Deleted entries of a block (the tail too), by the block's first position: bit n = n-th entry.
+    pub(crate) deleted: BTreeMap<u64, u128>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tail {
+    pub(crate) block: Block,
+    pub(crate) live: u16,
+    pub(crate) node_start: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stream {
+    pub(crate) last_id: EntryId,
+    pub(crate) first_id: EntryId,
+    pub(crate) max_deleted: EntryId,
+    pub(crate) entries_added: u64,
+    pub(crate) next_pos: u64,
+    pub(crate) len: u64,
+    pub(crate) tail: Tail,
+    pub(crate) node: Node,
+    pub(crate) sealed: Option<Box<Sealed>>,
+    pub(crate) groups: Option<Box<Groups>>,
+    pub(crate) idempotence_limits: IdempotenceLimits,
+    pub(crate) idempotence: Option<Box<Idempotence>>,
+}
+
+/// A block in the walk over a stream: what the walker needs to know of sealed ones and the tail alike.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockInfo {
+    pub(crate) first: EntryId,
+    pub(crate) first_pos: u64,
+    pub(crate) live: u64,
+    pub(crate) count: u64,
+    pub(crate) node_start: bool,
+    /// `None` = the tail.
+    pub(crate) lsn: Option<Lsn>,
+}
+
+/// A block's entries, wherever they are.
+enum Loaded<'a> {
+    Sealed(Arc<Block>),
+    Tail(&'a Block),
+}
+
+impl std::ops::Deref for Loaded<'_> {
+    type Target = Block;
+    fn deref(&self) -> &Block {
+        match self {
+            Self::Sealed(block) => block,
+            Self::Tail(block) => block,
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(limits: IdempotenceLimits) -> Self {
+        Self { idempotence_limits: limits, ..Self::default() }
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &crate::group::Group> {
+        self.groups.iter().flat_map(|groups| groups.iter())
+    }
+
+    pub(crate) fn group(&self, name: &[u8]) -> Option<&crate::group::Group> {
+        self.groups.as_ref()?.get(name)
+    }
+
+    /// Whether the next entry has to begin a new node, and whether the tail must be sealed before it.
+    pub(crate) fn next_block(&self, plain: u64, limits: NodeLimits) -> (bool, bool) {
+        let node_start = self.node.is_full(plain, limits);
+        let full = self.tail.block.count() == BLOCK_MAX;
+        (node_start, self.tail.block.count() > 0 && (node_start || full))
+    }
+
+    // ---- reading the index -------------------------------------------------------------------------------------
+
+    fn tail_info(&self) -> Option<BlockInfo> {
+        (self.tail.live > 0).then(|| BlockInfo {
+            first: self.tail.block.first_id(),
+            first_pos: self.tail.block.first_pos(),
+            live: u64::from(self.tail.live),
+            count: self.tail.block.count() as u64,
+            node_start: self.tail.node_start,
+            lsn: None,
+        })
+    }
+
+    /// Blocks from the one that may hold `from` on, oldest first.
+    pub(crate) fn blocks_from(&self, from: EntryId) -> impl Iterator<Item = BlockInfo> + '_ {
+        let heads = self.sealed.as_ref().map(|sealed| &sealed.heads);
+        let holding = heads.and_then(|heads| heads.iter_back_from(move |head| head.first > from).next());
+        let later = heads.into_iter().flat_map(move |heads| heads.iter_from(move |head| head.first > from));
+        holding.into_iter().chain(later).map(BlockInfo::from_head).chain(self.tail_info())
+    }
+
+    /// Blocks down from the one that may hold `from`, newest first.
+    fn blocks_down(&self, from: EntryId) -> impl Iterator<Item = BlockInfo> + '_ {
+        let heads = self.sealed.as_ref().map(|sealed| &sealed.heads);
+        let tail = self.tail_info().filter(|tail| tail.first <= from);
+        let earlier =
+            heads.into_iter().flat_map(move |heads| heads.iter_back_from(move |head| head.first > from));
+        tail.into_iter().chain(earlier.map(BlockInfo::from_head))
+    }
+
+    fn load(&self, info: &BlockInfo, source: &impl BlockSource) -> Result<Loaded<'_>, Cold> {
+        match info.lsn {
+            Some(lsn) => Ok(Loaded::Sealed(source.block(lsn)?)),
+            None => Ok(Loaded::Tail(&self.tail.block)),
+        }
+    }
+
+    fn deleted_mask(&self, first_pos: u64) -> u128 {
+        self.sealed.as_ref().and_then(|sealed| sealed.deleted.get(&first_pos)).copied().unwrap_or(0)
+    }
+
+    /// Visits the live entries of one block, oldest first; also says which is the block's very last ID.
+    pub(crate) fn visit_block(
+        &self,
+        info: &BlockInfo,
+        source: &impl BlockSource,
+        mut visit: impl FnMut(Located) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Cold> {
+        let mask = self.deleted_mask(info.first_pos);
+        for (nth, entry) in self.load(info, source)?.iter().enumerate() {
+            if mask & (1 << nth) == 0 && visit(entry).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The ID of a block's last entry, deleted or not.
+    pub(crate) fn block_last(&self, info: &BlockInfo, source: &impl BlockSource) -> Result<EntryId, Cold> {
+        Ok(self.load(info, source)?.last_id())
+    }
+
+    /// Visits live entries with IDs in `from..=to`, oldest first.
+    pub(crate) fn scan(
+        &self,
+        source: &impl BlockSource,
+        (from, to): (EntryId, EntryId),
+        mut visit: impl FnMut(Located) -> ControlFlow<()>,
+    ) -> Result<(), Cold> {
+        for info in self.blocks_from(from.max(self.first_id)) {
+            if info.first > to {
+                break;
+            }
+            let flow = self.visit_block(&info, source, |entry| {
+                if entry.id > to {
+                    return ControlFlow::Break(());
+                }
+                if entry.id < from { ControlFlow::Continue(()) } else { visit(entry) }
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits live entries with IDs in `from..=to`, newest first.
+    pub(crate) fn scan_back(
+        &self,
+        source: &impl BlockSource,
+        (from, to): (EntryId, EntryId),
+        mut visit: impl FnMut(Located) -> ControlFlow<()>,
+    ) -> Result<(), Cold> {
+        for info in self.blocks_down(to) {
+            let mut entries = Vec::with_capacity(BLOCK_MAX);
+            let flow = self.visit_block(&info, source, |entry| {
+                if entry.id >= from && entry.id <= to {
+                    entries.push(entry);
+                }
+                ControlFlow::Continue(())
+            })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
+            if entries.into_iter().rev().any(|entry| visit(entry).is_break()) || info.first < from {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A live entry by its ID.
+    pub(crate) fn find(&self, source: &impl BlockSource, id: EntryId) -> Result<Option<Located>, Cold> {
+        let mut found = None;
+        if id >= self.first_id && id <= self.last_id && self.len > 0 {
+            self.scan(source, (id, id), |entry| {
+                found = Some(entry);
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// The newest live entry.
+    pub(crate) fn newest(&self, source: &impl BlockSource) -> Result<Option<Located>, Cold> {
+        let mut found = None;
+        self.scan_back(source, (EntryId::MIN, EntryId::MAX), |entry| {
+            found = Some(entry);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// The oldest live entry.
+    pub(crate) fn oldest(&self, source: &impl BlockSource) -> Result<Option<Located>, Cold> {
+        self.find(source, self.first_id)
+    }
+
+    /// How many live entries have an ID above `id`: whole blocks are counted, one is looked into.
+    pub(crate) fn count_above(&self, source: &impl BlockSource, id: EntryId) -> Result<u64, Cold> {
+        if id < self.first_id {
+            return Ok(self.len);
+        }
+        let mut count = 0;
+        for info in self.blocks_from(id) {
+            if info.first > id {
+                count += info.live;
+                continue;
+            }
+            let flow = self.visit_block(&info, source, |entry| {
+                count += u64::from(entry.id > id);
+                ControlFlow::Continue(())
+            })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
+        }
+        Ok(count)
+    }
+
+    /// How many macro nodes the stream has.
+    pub(crate) fn node_count(&self) -> u64 {
+        let mut nodes = 0;
+        let mut open = false;
+        for info in self.blocks_from(EntryId::MIN) {
+            nodes += u64::from(info.node_start || !open);
+            open = true;
+        }
+        nodes
+    }
+
+    // ---- changes -----------------------------------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn apply_entry(&mut self, lsn: Lsn, entry: &EntryRecord<'_>) {
+        if self.tail.block.count() == 0 {
+            self.tail.node_start = entry.node_start;
+        }
+        self.tail.block.push(Located { id: entry.id, pos: entry.pos, lsn });
+        self.tail.live += 1;
+        self.node.add(entry.id, &entry.fields, entry.node_start);
+        if self.len == 0 {
+            self.first_id = entry.id;
+        }
+        self.len += 1;
+        self.last_id = entry.id;
+        self.entries_added += 1;
+        self.next_pos = entry.pos + 1;
+        if let Some((producer, iid)) = entry.idempotent {
+            let limits = self.idempotence_limits;
+            self.idempotence.get_or_insert_default().add(producer, iid, entry.id, limits, entry.at);
+        }
+    }
+
+    /// The tail becomes a sealed block whose home is the record at `lsn`.
+    pub(crate) fn apply_block(&mut self, lsn: Lsn) {
+        let tail = &mut self.tail;
+        if tail.live > 0 {
+            self.sealed.get_or_insert_default().heads.push(BlockHead {
+                first: tail.block.first_id(),
+                first_pos: tail.block.first_pos(),
+                lsn,
+                count: tail.block.count() as u16,
+                live: tail.live,
+                node_start: tail.node_start,
+            });
+        }
+        self.clear_tail();
+    }
+
+    fn clear_tail(&mut self) {
+        self.tail.block.clear();
+        self.tail.live = 0;
+    }
+
+    pub(crate) fn apply_removal(&mut self, removal: &Removal) {
+        if let Some(sealed) = &mut self.sealed {
+            sealed.heads.drop_front(|head| head.first_pos < removal.blocks_below, |_| ());
+            sealed.deleted = sealed.deleted.split_off(&removal.blocks_below);
+        }
+        if self.tail.live > 0 && self.tail.block.first_pos() < removal.blocks_below {
+            self.clear_tail();
+            self.node = Node::default();
+        }
+        for (first, count) in &removal.runs {
+            self.remove_run(*first, *count);
+        }
+        if self.sealed.as_ref().is_some_and(|s| s.heads.is_empty() && s.deleted.is_empty()) {
+            self.sealed = None;
+        }
+        self.len -= removal.removed;
+        self.first_id = removal.first_id;
+        if let Some(id) = removal.max_deleted {
+            self.max_deleted = self.max_deleted.max(id);
+        }
+    }
+
+    /// Marks `count` live entries from position `first` on as deleted; they lie in one block.
+    fn remove_run(&mut self, first: u64, count: u64) {
+        let in_tail = self.tail.live > 0 && first >= self.tail.block.first_pos();
+        let sealed = self.sealed.get_or_insert_default();
+        let head = if in_tail {
+            None
+        } else {
+            sealed.heads.iter_back_from(|head| head.first_pos > first).next().map(|head| head.first)
+        };
+        let block_pos = match head {
+            None => self.tail.block.first_pos(),
+            Some(key) => sealed.heads.get(key).map_or(first, |head| head.first_pos),
+        };
+        let mask = run_mask(first - block_pos, count);
+        *sealed.deleted.entry(block_pos).or_insert(0) |= mask;
+        let live = match head {
+            None => {
+                self.node.deleted += count as u32;
+                self.tail.live -= count as u16;
+                u64::from(self.tail.live)
+            }
+            Some(key) => {
+                let head = sealed.heads.get_mut(key).expect("found by the same key above");
+                head.live -= count as u16;
+                u64::from(head.live)
+            }
+        };
+        if live == 0 {
+            sealed.deleted.remove(&block_pos);
+            match head {
+                None => {
+                    self.clear_tail();
+                    self.node = Node::default();
+                }
+                Some(key) => drop(sealed.heads.remove(key)),
+            }
+        }
+    }
+
+    /// The bytes this stream's own structures occupy beyond its slot.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        let heads =
+            self.sealed.as_ref().map_or(0, |s| s.heads.len() * size_of::<BlockHead>() + s.deleted.len() * 48);
+        let groups: usize =
+            self.groups().map(|g| 400 + g.name.len() + g.pending.len() * 48 + g.consumer_count() * 150).sum();
+        (heads + self.tail.block.heap_bytes() + groups) as u64
+    }
+}
+
+impl BlockInfo {
+    fn from_head(head: &BlockHead) -> Self {
+        Self {
+            first: head.first,
+            first_pos: head.first_pos,
+            live: u64::from(head.live),
+            count: u64::from(head.count),
+            node_start: head.node_start,
+            lsn: Some(head.lsn),
+        }
+    }
+}
+
+fn run_mask(first: u64, count: u64) -> u128 {
+    let ones = if count >= 128 { u128::MAX } else { (1_u128 << count) - 1 };
+    ones << first
+}
+
+/// The plain length of all names and values.
+pub(crate) fn plain_len(fields: &Fields<'_>) -> u64 {
+    let mut total = 0;
+    fields.for_each(|bytes| total += bytes.len() as u64);
+    total
+}

@@ -1,0 +1,255 @@
+//! Reads that wait for entries, and watched keys.
+//!
+//! Invariants:
+//! * Waiting reads of one group on one stream are served first come, first served; when the first gets nothing there
+//!   is nothing for the others either, so an append wakes as many as it has entries for.
+//! * Plain reads each get their own copy.
+//! * A read that was served or cancelled is nowhere in here any more.
+//!
+//! Who waits keeps the deadline; this knows no time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use std::sync::Arc;
+
+use weir_core::ErrorKind;
+
+use crate::api::{NamespaceNo, Read, ReadGroup, ReadOutcome};
+use crate::mailbox::Mailbox;
+
+/// A waiting read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(u64);
+
+/// What is waited for.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Read(Read),
+    Group(ReadGroup),
+}
+
+impl Wanted {
+    fn ns(&self) -> NamespaceNo {
+        match self {
+            Self::Read(read) => read.ns,
+            Self::Group(read) => read.ns,
+        }
+    }
+
+    fn names(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Read(read) => read.streams.iter().map(|(name, _)| &**name).collect(),
+            Self::Group(read) => read.streams.iter().map(|(name, _)| &**name).collect(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) wanted: Wanted,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// Who gets the answer of a waiting read.
+#[derive(Debug, Clone)]
+pub(crate) enum ReplyTo {
+    /// A door, which calls the read by this number.
+    Door(u64),
+    /// A thread or a task of this process.
+    Own(Arc<Mailbox>),
+}
+
+/// What became of a waiting read.
+#[derive(Debug)]
+pub struct Served {
+    /// Which.
+    pub waiter: WaiterId,
+    /// What its door called it.
+    pub token: u64,
+    /// Its entries, or why there will be none.
+    pub result: Result<ReadOutcome, ErrorKind>,
+}
+
+#[derive(Debug, Default)]
+struct StreamWaits {
+    plain: BTreeSet<WaiterId>,
+    groups: BTreeMap<Box<[u8]>, BTreeSet<WaiterId>>,
+}
+
+/// All waiting reads.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    next: u64,
+    waits: HashMap<WaiterId, Wait>,
+    streams: HashMap<NamespaceNo, HashMap<Box<[u8]>, StreamWaits>>,
+    ready: VecDeque<(NamespaceNo, Box<[u8]>)>,
+    is_ready: HashSet<(NamespaceNo, Box<[u8]>)>,
+    pub(crate) served: Vec<Served>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.waits.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    /// Streams somebody waits for.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.values().map(HashMap::len).sum()
+    }
+
+    pub(crate) fn get(&self, id: WaiterId) -> Option<&Wait> {
+        self.waits.get(&id)
+    }
+
+    pub(crate) fn add(&mut self, wanted: Wanted, reply_to: ReplyTo) -> WaiterId {
+        self.next += 1;
+        let id = WaiterId(self.next);
+        let streams = self.streams.entry(wanted.ns()).or_default();
+        for name in wanted.names() {
+            let waits = match streams.get_mut(name) {
+                Some(waits) => waits,
+                None => streams.entry(name.into()).or_default(),
+            };
+            let queue = match &wanted {
+                Wanted::Read(_) => &mut waits.plain,
+                Wanted::Group(read) => waits.groups.entry(read.group.clone()).or_default(),
+            };
+            queue.insert(id);
+        }
+        self.waits.insert(id, Wait { wanted, reply_to });
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Wait> {
+        let wait = self.waits.remove(&id)?;
+        let ns = wait.wanted.ns();
+        let streams = self.streams.get_mut(&ns)?;
+        for name in wait.wanted.names() {
+            let Some(waits) = streams.get_mut(name) else { continue };
+            match &wait.wanted {
+                Wanted::Read(_) => {
+                    waits.plain.remove(&id);
+                }
+                Wanted::Group(read) => {
+                    if let Some(queue) = waits.groups.get_mut(&read.group) {
+                        queue.remove(&id);
+                        if queue.is_empty() {
+                            waits.groups.remove(&read.group);
+                        }
+                    }
+                }
+            }
+            if waits.plain.is_empty() && waits.groups.is_empty() {
+                streams.remove(name);
+            }
+        }
+        if streams.is_empty() {
+            self.streams.remove(&ns);
+        }
+        Some(wait)
+    }
+
+    /// Notes that something happened to a stream that waiting reads should look at.
+    pub(crate) fn signal(&mut self, ns: NamespaceNo, name: &[u8]) {
+        let waited = self.streams.get(&ns).is_some_and(|streams| streams.contains_key(name));
+        if waited && self.is_ready.insert((ns, name.into())) {
+            self.ready.push_back((ns, name.into()));
+        }
+    }
+
+    /// As [`Waiting::signal`], for every stream of a namespace.
+    pub(crate) fn signal_all(&mut self, ns: NamespaceNo) {
+        let names: Vec<Box<[u8]>> =
+            self.streams.get(&ns).map(|streams| streams.keys().cloned().collect()).unwrap_or_default();
+        names.iter().for_each(|name| self.signal(ns, name));
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn next_ready(&mut self) -> Option<(NamespaceNo, Box<[u8]>)> {
+        let key = self.ready.pop_front()?;
+        self.is_ready.remove(&key);
+        Some(key)
+    }
+
+    /// Plain reads that wait for a stream, in the order they came.
+    pub(crate) fn plain(&self, ns: NamespaceNo, name: &[u8]) -> Vec<WaiterId> {
+        let waits = self.streams.get(&ns).and_then(|streams| streams.get(name));
+        waits.map(|waits| waits.plain.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// The groups in which somebody waits for a stream.
+    pub(crate) fn groups(&self, ns: NamespaceNo, name: &[u8]) -> Vec<Box<[u8]>> {
+        let waits = self.streams.get(&ns).and_then(|streams| streams.get(name));
+        waits.map(|waits| waits.groups.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whose turn it is in a group.
+    pub(crate) fn first(&self, ns: NamespaceNo, name: &[u8], group: &[u8]) -> Option<WaiterId> {
+        self.streams.get(&ns)?.get(name)?.groups.get(group)?.first().copied()
+    }
+}
+
+/// A watched key (`WATCH`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WatchId(u64);
+
+/// Keys whose change somebody wants to know of, once.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    next: u64,
+    keys: HashMap<NamespaceNo, HashMap<Box<[u8]>, HashSet<WatchId>>>,
+    watched: HashMap<WatchId, (NamespaceNo, Box<[u8]>, bool)>,
+}
+
+impl Watches {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, ns: NamespaceNo, name: &[u8]) -> WatchId {
+        self.next += 1;
+        let id = WatchId(self.next);
+        self.keys.entry(ns).or_default().entry(name.into()).or_default().insert(id);
+        self.watched.insert(id, (ns, name.into(), false));
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: WatchId) {
+        let Some((ns, name, _)) = self.watched.remove(&id) else { return };
+        let Some(keys) = self.keys.get_mut(&ns) else { return };
+        if let Some(ids) = keys.get_mut(&name) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                keys.remove(&name);
+            }
+        }
+        if keys.is_empty() {
+            self.keys.remove(&ns);
+        }
+    }
+
+    pub(crate) fn is_dirty(&self, id: WatchId) -> bool {
+        self.watched.get(&id).is_some_and(|(_, _, dirty)| *dirty)
+    }
+
+    pub(crate) fn touch(&mut self, ns: NamespaceNo, name: &[u8]) {
+        let Some(ids) = self.keys.get(&ns).and_then(|keys| keys.get(name)) else { return };
+        for id in ids {
+            if let Some((_, _, dirty)) = self.watched.get_mut(id) {
+                *dirty = true;
+            }
+        }
+    }
+
+    /// Names that are watched in a namespace.
+    pub(crate) fn names(&self, ns: NamespaceNo) -> Vec<Box<[u8]>> {
+        self.keys.get(&ns).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+    }
+}

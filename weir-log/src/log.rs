@@ -1,0 +1,150 @@
+//! The shared half of the log: its parts, its watermarks, its life.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
+
+use crate::disk::Disk;
+use crate::error::beside;
+use crate::folder;
+use crate::lsn::Geometry;
+use crate::ring::Ring;
+use crate::segment::{Segment, SegmentInfo, SegmentState};
+use crate::space::Space;
+use crate::stats::{Counters, LogStats};
+use crate::writer::{Gate, Queue, Writer};
+use crate::{Appender, LogError, LogOptions, Lsn, RecoveryReport};
+
+/// How safe something is.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Handed to the operating system: survives a killed process.
+    Written,
+    /// Flushed: survives a power cut.
+    Durable,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Opened {
+    /// The half that everybody shares.
+    pub log: Arc<Log>,
+    /// The half that its owner keeps behind a lock.
+    pub appender: Appender,
+    /// What was found.
+    pub report: RecoveryReport,
+}
+
+/// A log: writes what its [`Appender`] submitted, reads it back, takes space back. Usable from any thread.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: LogOptions,
+    pub(crate) geometry: Geometry,
+    pub(crate) log_id: u128,
+    pub(crate) head: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) fault: Fault,
+    pub(crate) ring: Ring,
+    pub(crate) space: Space,
+    pub(crate) counters: Counters,
+    pub(crate) gate: Mutex<Gate>,
+    pub(crate) turn: Condvar,
+    pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) writer: Mutex<Writer>,
+}
+
+impl Log {
+    /// Everything below is handed to the operating system.
+    pub fn written(&self) -> Lsn {
+        Lsn(self.written.load(Ordering::Acquire))
+    }
+
+    /// Everything below is flushed.
+    pub fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Whether a write or flush has failed; nothing is written any more then.
+    pub fn is_faulted(&self) -> bool {
+        self.fault.check().is_err()
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let current = self.geometry.segment_of(self.written().0);
+        let segments: Vec<_> = self.map().values().cloned().collect();
+        let info = |segment: &Arc<Segment>| SegmentInfo {
+            no: segment.no,
+            first: Lsn(self.geometry.first(segment.no)),
+            end: Lsn(self.geometry.end(segment.no)),
+            bytes_on_disk: segment.file.allocated().unwrap_or(0),
+            generation: segment.generation,
+            state: match segment.no.cmp(&current) {
+                std::cmp::Ordering::Less => SegmentState::Sealed,
+                std::cmp::Ordering::Equal => SegmentState::Current,
+                std::cmp::Ordering::Greater => SegmentState::Prepared,
+            },
+        };
+        segments.iter().map(info).collect()
+    }
+
+    /// Size of a segment in bytes.
+    pub fn segment_bytes(&self) -> u64 {
+        self.geometry.segment_bytes()
+    }
+
+    /// What was done since the log was opened.
+    pub fn stats(&self) -> LogStats {
+        LogStats {
+            segments: self.map().len() as u64,
+            disk_full: self.space.is_full(),
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// Submits and flushes what is left, and notes how the log ended, so that the next open need not look behind its
+    /// end.
+    pub fn close(&self, mut appender: Appender) -> Result<(), LogError> {
+        appender.submit();
+        self.flush_submitted(Level::Durable)?;
+        appender.append_watermark();
+        appender.submit();
+        let end = self.flush_submitted(Level::Durable)?;
+        let mark = folder::clean_mark(end.0, self.log_id);
+        folder::write_small(&*self.disk, folder::CLEAN, &mark)
+            .map_err(|error| beside("writing seg/clean", error))
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no panic under this lock")
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().expect("no panic under this lock")
+    }
+
+    pub(crate) fn map(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        self.segments.read().expect("no panic under this lock")
+    }
+}
+
+/// The latch of the first failure.
+#[derive(Debug, Default)]
+pub(crate) struct Fault(OnceLock<Arc<str>>);
+
+impl Fault {
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(reason) => Err(LogError::Faulted { reason: Arc::clone(reason) }),
+        }
+    }
+
+    /// Remembers the failure, unless there was an earlier one; returns what everybody gets from now on.
+    pub(crate) fn latch(&self, reason: String) -> LogError {
+        LogError::Faulted { reason: Arc::clone(self.0.get_or_init(|| reason.into())) }
+    }
+}

@@ -1,0 +1,12 @@
+//! The log seen from outside: open, append, commit, read, and every way a crash can get in between.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod basics;
+mod crash;
+mod faults;
+mod life;
+mod reclaim;
+mod support;
+mod tail;
+mod threads;
