@@ -5,7 +5,7 @@ import { Consumer } from './consumer.js';
 import { failsWith, pick, same, story } from './harness.js';
 
 const BLOCK_MS = 50;
-const OTHER = 'consumer-host-2';
+export const OTHER = 'consumer-host-2';
 
 function options(bench, name = story.consumer) {
   return {
@@ -19,7 +19,7 @@ async function publish(client, stream) {
 }
 
 /** A stream with the story's events and its group, of which `name` has been given the first `count`. */
-async function delivered(bench, client, name, count) {
+export async function delivered(bench, client, name, count) {
   const stream = bench.key();
   await publish(client, stream);
   await client.xgroup('CREATE', stream, story.group, '0');
@@ -28,7 +28,7 @@ async function delivered(bench, client, name, count) {
   return stream;
 }
 
-const rows = async (client, stream) =>
+export const rows = async (client, stream) =>
   (await client.xpending(stream, story.group, '-', '+', 10)).map(([id, consumer, , deliveries]) => [id, consumer, deliveries]);
 
 /** XINFO GROUPS of the story's group, with lag and entries-read by name. */
