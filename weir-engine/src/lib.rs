@@ -14,19 +14,24 @@ mod api;
 mod background;
 mod block;
 mod blocks;
+mod broker;
 mod chunked;
+mod copying;
 mod core;
 mod counters;
 mod engine;
 mod entries;
+mod flusher;
 mod group;
 mod groups;
 mod idempotence;
 mod info;
 mod keys;
+mod mailbox;
 mod node;
 mod options;
 mod reading;
+mod reclaim;
 mod record;
 mod recovery;
 mod slab;
@@ -43,6 +48,8 @@ pub use api::{
     ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
     Trim, TrimBound,
 };
+pub use broker::Namespace;
+pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;

@@ -134,9 +134,6 @@ fn disk_error(segment: &Segment, offset: u64, source: io::Error) -> ReadError {
 }
 
 fn damaged(segment: &Segment, lsn: u64, offset: u64) -> ReadError {
-    if holes::find(&segment.holes(), lsn).is_some() {
-        return ReadError::Gone(Lsn(lsn));
-    }
     ReadError::Damaged { lsn: Lsn(lsn), file: segment.path.clone(), offset }
 }
 
@@ -162,7 +159,12 @@ impl Window<'_> {
         visit: &mut VisitBody<'_>,
     ) -> Result<ControlFlow<()>, ReadError> {
         self.fetch((last + GUESS).min(self.limit))?;
+        let holes = self.segment.holes();
         for (n, lsn) in lsns.iter().enumerate() {
+            // What is dead is gone at once, even where no page could be given back.
+            if holes::find(&holes, lsn.0).is_some() {
+                return Err(ReadError::Gone(*lsn));
+            }
             if visit(index + n, self.body(lsn.0)?).is_break() {
                 return Ok(ControlFlow::Break(()));
             }

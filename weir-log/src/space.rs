@@ -135,6 +135,12 @@ impl Log {
                 self.space.full.store(false, Ordering::Relaxed);
                 Ok(more)
             }
+            // A spare is worth more as free space than for reuse.
+            Err(Trouble::Full) if !work.spares.is_empty() => {
+                let spare = work.spares.pop().unwrap_or_default();
+                self.disk.remove(&spare).map_err(|error| beside(format!("removing {spare}"), error))?;
+                Ok(true)
+            }
             Err(Trouble::Full) => {
                 work.full_since = Some(Stopwatch::start());
                 self.space.full.store(true, Ordering::Relaxed);

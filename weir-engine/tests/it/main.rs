@@ -1,4 +1,5 @@
 //! The engine through its public door.
 
+mod reclaiming;
 mod recovery;
 mod streams;

@@ -64,7 +64,7 @@ impl History {
         let Opened { log, mut appender, .. } = opened;
         let mut next = salts(script.seed ^ 0x5eed);
         for step in 0..script.steps {
-            let transaction = next() % 4 == 0;
+            let transaction = next().is_multiple_of(4);
             if transaction {
                 appender.begin();
             }

@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod basics;
+mod check;
 mod crash;
+mod faults;
 mod life;
+mod reclaim;
 mod support;
+mod tail;
+mod threads;

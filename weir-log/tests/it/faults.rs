@@ -1,0 +1,174 @@
+//! I/O errors and a full disk at every operation, and for longer.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_log::faulty::{Failure, FaultyDisk, Keep};
+use weir_log::{Disk, Level, LogError, LogOptions, Lsn, MemoryDisk, Room};
+
+use crate::life::{History, Script, check_image, operations};
+use crate::support::{body, open, read, scan, small};
+
+#[test]
+fn an_error_at_every_operation_loses_nothing_that_was_promised() {
+    let script = Script { seed: 21, steps: 60, close: true };
+    let count = operations(&MemoryDisk::new(), &History::default(), script);
+    for failure in [Failure::Io, Failure::Full] {
+        for at in 0..count {
+            let disk = FaultyDisk::new();
+            disk.fail_at(at, failure);
+            let mut history = History::default();
+            history.live(&disk, 0, script);
+            for keep in [Keep::Nothing, Keep::Everything, Keep::Random(7), Keep::Random(8)] {
+                check_image(&disk.after_crash(keep), &history, history.least(keep), small());
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_flush_nothing_is_written_and_durable_records_are_still_read() {
+    let disk = FaultyDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, small(), 1, None).unwrap();
+    let log = Arc::clone(&opened.log);
+    let kept = opened.appender.append(|buffer| buffer.extend_from_slice(b"kept"));
+    opened.appender.submit();
+    log.flush_submitted(Level::Durable).unwrap();
+    let durable = log.durable();
+
+    opened.appender.append(|buffer| buffer.extend_from_slice(b"not flushed"));
+    opened.appender.submit();
+    // The write goes through, the flush behind it does not.
+    disk.fail_at(disk.operations() + 1, Failure::Io);
+    let error = log.flush_submitted(Level::Durable).unwrap_err();
+    assert!(matches!(&error, LogError::Faulted { reason } if reason.contains("flushing seg/")), "{error}");
+    assert!(log.is_faulted());
+
+    let before = disk.operations();
+    opened.appender.append(|buffer| buffer.extend_from_slice(b"refused"));
+    opened.appender.submit();
+    for level in [Level::Written, Level::Durable] {
+        assert!(matches!(log.flush_submitted(level), Err(LogError::Faulted { .. })));
+    }
+    assert!(matches!(log.background_step(), Err(LogError::Faulted { .. })));
+    assert_eq!(disk.operations(), before, "neither a write nor a second flush was tried");
+    assert_eq!(log.durable(), durable);
+    log.commit(durable, Level::Durable).unwrap();
+    assert_eq!(read(&log, &[kept]), [b"kept"]);
+
+    let image: Arc<dyn Disk> = Arc::new(disk.after_crash(Keep::Nothing));
+    assert_eq!(open(&image, small(), 2, None).unwrap().1, [(kept, b"kept".to_vec())]);
+}
+
+/// The engine's habit: ask for room, ask harder, refuse.
+fn append_if_room(opened: &mut weir_log::Opened, len: usize, least: Room) -> bool {
+    if opened.log.room_for(len as u64) < least && opened.log.ensure_room(len as u64).unwrap() < least {
+        return false;
+    }
+    opened.appender.append(|buffer| buffer.resize(buffer.len() + len, 7));
+    opened.appender.submit();
+    opened.log.flush_submitted(Level::Durable).unwrap();
+    true
+}
+
+fn impatient() -> LogOptions {
+    LogOptions { full_retry: Duration::ZERO, ..small() }
+}
+
+#[test]
+fn a_full_disk_refuses_before_it_hurts_and_recovers_by_itself() {
+    for segments in [1, 2, 3, 5] {
+        let disk = FaultyDisk::new();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        // Not a whole number of segments: the last one can be filled only in part.
+        disk.set_quota(Some(segments * (64 << 10) + (36 << 10)));
+        let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
+        let mut count = 0;
+        while append_if_room(&mut opened, 1000, Room::Ample) {
+            count += 1;
+            opened.log.background_step().unwrap();
+        }
+        assert!(count as u64 >= segments * 40, "{count} records into {segments} segments");
+        assert!(opened.log.stats().disk_full);
+
+        let mut controls = 0;
+        while append_if_room(&mut opened, 60, Room::ReserveOnly) {
+            controls += 1;
+        }
+        assert!(controls > 100, "the reserve took only {controls}");
+        assert_eq!(opened.log.room_for(60), Room::None);
+        assert!(!opened.log.is_faulted());
+        if segments == 1 {
+            continue;
+        }
+
+        // Something dies, and there is room again without anybody asking for it.
+        opened.log.recycle(0).unwrap();
+        while opened.log.background_step().unwrap() {}
+        assert_eq!(opened.log.room(), Room::Ample, "{segments} segments");
+        assert!(append_if_room(&mut opened, 1000, Room::Ample));
+
+        // Or the disk grows.
+        while append_if_room(&mut opened, 1000, Room::Ample) {}
+        disk.set_quota(None);
+        opened.log.background_step().unwrap();
+        assert!(append_if_room(&mut opened, 1000, Room::Ample));
+        let records = scan(&opened.log, Lsn(0));
+        let from = records[0].0;
+        drop(opened);
+        assert_eq!(open(&shared, impatient(), 2, Some(from)).unwrap().1, records);
+    }
+}
+
+#[test]
+fn a_memory_disk_with_a_quota_fills_up_as_a_real_one_does() {
+    let disk = MemoryDisk::new();
+    disk.set_quota(Some(5 * (64 << 10)));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
+    let mut count = 0;
+    while append_if_room(&mut opened, 1000, Room::Ample) {
+        count += 1;
+    }
+    assert!((200..330).contains(&count), "{count}");
+    assert!(append_if_room(&mut opened, 60, Room::ReserveOnly));
+    disk.set_quota(None);
+    assert!(append_if_room(&mut opened, 1000, Room::Ample));
+    assert!(!opened.log.is_faulted());
+}
+
+#[test]
+fn a_large_record_has_room_as_long_as_the_disk_has() {
+    let disk = FaultyDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
+    let largest = opened.appender.max_record();
+    for _ in 0..4 {
+        assert!(append_if_room(&mut opened, largest, Room::Ample));
+        assert!(append_if_room(&mut opened, 0, Room::Ample));
+    }
+    let mut sizes = Vec::new();
+    let visit = &mut |_, body: &[u8]| {
+        sizes.push(body.len());
+        ControlFlow::Continue(())
+    };
+    opened.log.scan(Lsn(0), visit).unwrap();
+    assert_eq!(sizes, [largest, 0].repeat(4));
+}
+
+#[test]
+fn what_was_never_submitted_cannot_be_committed() {
+    let shared: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let (mut opened, _) = open(&shared, small(), 1, None).unwrap();
+    opened.appender.append(|buffer| buffer.extend_from_slice(&body(1, 10)));
+    assert_eq!(opened.appender.buffered(), 18);
+    for level in [Level::Written, Level::Durable] {
+        let error = opened.log.commit(opened.appender.head(), level).unwrap_err();
+        assert!(matches!(error, LogError::NotSubmitted { .. }));
+    }
+    opened.appender.submit();
+    opened.log.commit(opened.appender.head(), Level::Durable).unwrap();
+    assert_eq!(opened.appender.buffered(), 0);
+}

@@ -1,0 +1,126 @@
+//! Many threads: one flush serves all who wait, and nobody is told too early.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use weir_log::faulty::{Failure, FaultyDisk};
+use weir_log::{Disk, Level, Lsn, MemoryDisk};
+
+use crate::support::{body, open, scan, small};
+
+#[test]
+fn one_flush_serves_all_who_wait() {
+    let disk = FaultyDisk::new();
+    disk.set_sync_time(Duration::from_millis(2));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (opened, _) = open(&shared, small(), 1, None).unwrap();
+    let (log, appender) = (opened.log, Mutex::new(opened.appender));
+    let (threads, each) = (16, 40);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (log, appender) = (&log, &appender);
+            scope.spawn(move || {
+                for n in 0..each {
+                    let mut guard = appender.lock().unwrap();
+                    guard.append(|buffer| buffer.extend_from_slice(&body(thread << 32 | n, 60)));
+                    guard.submit();
+                    let upto = guard.head();
+                    drop(guard);
+                    log.commit(upto, Level::Durable).unwrap();
+                    assert!(log.durable() >= upto);
+                }
+            });
+        }
+    });
+    let flushes = log.stats().flushes;
+    assert!(flushes < threads * each / 4, "{flushes} flushes for {} commits", threads * each);
+    let mut found: Vec<_> = scan(&log, Lsn(0)).into_iter().map(|(_, body)| body).collect();
+    let mut expected: Vec<_> =
+        (0..threads).flat_map(|t| (0..each).map(move |n| body(t << 32 | n, 60))).collect();
+    found.sort();
+    expected.sort();
+    assert!(found == expected);
+}
+
+#[test]
+fn a_failed_flush_is_heard_by_all_who_wait() {
+    let disk = FaultyDisk::new();
+    disk.set_sync_time(Duration::from_millis(1));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (opened, _) = open(&shared, small(), 1, None).unwrap();
+    let (log, appender) = (opened.log, Mutex::new(opened.appender));
+    for operation in 60..200 {
+        disk.fail_at(operation, Failure::Io);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let mut guard = appender.lock().unwrap();
+                    guard.append(|buffer| buffer.push(1));
+                    guard.submit();
+                    let upto = guard.head();
+                    drop(guard);
+                    if log.commit(upto, Level::Durable).is_err() {
+                        assert!(log.is_faulted() && log.durable() < upto);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn readers_see_whole_records_while_the_log_is_written_prepared_and_recycled() {
+    let shared: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let (opened, _) = open(&shared, small(), 1, None).unwrap();
+    let (log, mut appender) = (opened.log, opened.appender);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut from = Lsn(0);
+                while !done.load(Ordering::Acquire) {
+                    let mut last = None;
+                    let next = log.scan(from, &mut |lsn, body| {
+                        assert_eq!(u64::from_le_bytes(body[..8].try_into().unwrap()), body.len() as u64);
+                        assert!(last.is_none_or(|last| last < lsn));
+                        last = Some(lsn);
+                        ControlFlow::Continue(())
+                    });
+                    // Read again by address, unless it was recycled meanwhile.
+                    if let Some(lsn) = last {
+                        drop(log.read_many(&[lsn], &mut |_, body| {
+                            assert_eq!(u64::from_le_bytes(body[..8].try_into().unwrap()), body.len() as u64);
+                            ControlFlow::Continue(())
+                        }));
+                    }
+                    from = next.unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                log.background_step().unwrap();
+                let durable = log.flush_submitted(Level::Durable).unwrap();
+                log.drop_segments_below(Lsn(durable.0.saturating_sub(300_000))).unwrap();
+            }
+        });
+        for n in 0..20_000 {
+            let len = 8 + (n * 31) % 500;
+            appender.append(|buffer| {
+                buffer.extend_from_slice(&(len as u64).to_le_bytes());
+                buffer.resize(buffer.len() + len - 8, 9);
+            });
+            if n % 3 == 0 {
+                appender.submit();
+                log.commit(appender.head(), Level::Written).unwrap();
+            }
+        }
+        done.store(true, Ordering::Release);
+    });
+    assert!(log.stats().recycled > 10, "{:?}", log.stats());
+}
