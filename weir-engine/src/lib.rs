@@ -14,9 +14,11 @@ mod api;
 mod background;
 mod block;
 mod blocks;
+mod checks;
 mod chunked;
 mod core;
 mod counters;
+mod digest;
 mod engine;
 mod entries;
 mod group;
@@ -34,6 +36,7 @@ mod snapshot;
 mod state;
 mod stream;
 mod varint;
+mod verify;
 mod waiting;
 
 pub use api::{
@@ -44,7 +47,10 @@ pub use api::{
     Trim, TrimBound,
 };
 pub use core::{Core, DATABASES};
+#[doc(hidden)]
+pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
+pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};

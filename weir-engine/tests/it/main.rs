@@ -1,4 +1,7 @@
 //! The engine through its public door.
 
+mod power_cuts;
 mod recovery;
+mod script;
 mod streams;
+mod watched;
