@@ -474,11 +474,6 @@ impl Groups {
         self.next_no = next_no;
     }
 
-    /// The group that was added last, by number.
-    pub(crate) fn newest_mut(&mut self) -> Option<&mut Group> {
-        self.list.values_mut().next_back()
-    }
-
     pub(crate) fn by_no(&self, no: u32) -> Option<&Group> {
         self.list.get(&no)
     }
