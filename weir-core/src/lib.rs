@@ -3,10 +3,15 @@
 //! Everything here is vocabulary: the engines, the doors and users' programs all speak it.
 //! This crate does no I/O, knows no async runtime and no serialisation format.
 
+mod broker;
 mod clock;
 mod entry_id;
 mod error;
 
+pub use broker::{
+    AppendOptions, BoxFuture, Broker, Entry, Fields, GroupOrigin, GroupReadOptions, GroupSummary, Groups,
+    RangeOptions, StreamSummary, Streams,
+};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entry_id::{EntryId, ParseEntryIdError};
 pub use error::{Error, ErrorKind};

@@ -35,6 +35,8 @@ pub enum Cold {
     Block(Lsn),
     /// Prepare space for so many bytes.
     Room(u64),
+    /// Write what was appended, so that it can be read.
+    Unwritten,
 }
 
 impl From<Cold> for Halt {

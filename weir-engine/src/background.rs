@@ -11,6 +11,7 @@ use weir_log::Lsn;
 
 use crate::engine::{Engine, Shared, log_error};
 use crate::options::Fsync;
+use crate::reclaim::Reclaim;
 use crate::snapshot::{self, SnapshotFile};
 
 /// How long the thread sleeps when there is nothing to do.
@@ -25,12 +26,13 @@ pub(crate) struct Background {
     pub(crate) snapshots: Vec<SnapshotFile>,
     /// Where the log was when the last snapshot began.
     snapshot_from: Lsn,
+    reclaim: Reclaim,
 }
 
 impl Background {
     pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn) -> Self {
         let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
-        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from }
+        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from, reclaim: Reclaim::default() }
     }
 
     /// Starts the thread. It ends when the engine is closed or its last clone is dropped.
@@ -57,7 +59,8 @@ impl Background {
             own.write_snapshot(shared)?;
             return Ok(true);
         }
-        Ok(busy)
+        let reclaiming = own.reclaim.step(shared)?;
+        Ok(busy || reclaiming)
     }
 
     pub(crate) fn snapshot(shared: &Arc<Shared>) -> Result<(), Error> {
@@ -65,12 +68,16 @@ impl Background {
     }
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
-        let written = snapshot::write(shared)?;
+        let (written, guess) = snapshot::write(shared)?;
         self.snapshot_from = written.from;
         self.snapshots.insert(0, written);
         while self.snapshots.len() > snapshot::KEPT {
             let Some(old) = self.snapshots.pop() else { break };
             snapshot::remove(&*shared.disk, &old)?;
+        }
+        // With one snapshot only, the whole log is its replacement.
+        if let Some(oldest) = self.snapshots.last().filter(|_| self.snapshots.len() == snapshot::KEPT) {
+            self.reclaim.consider(shared, guess, oldest.from);
         }
         Ok(())
     }
@@ -85,10 +92,11 @@ fn run(engine: &Weak<Shared>) {
         // What fails here shows where it matters: a failed flush latches the log, missing space refuses appends,
         // and an old snapshot only makes the next start longer.
         let busy = Background::step(&shared).unwrap_or(false);
+        let alarm = shared.ring_alarms().unwrap_or(IDLE);
         if !busy {
             let guard = shared.wake.0.lock().expect("no panic under this lock");
             if !shared.closing.load(Ordering::SeqCst) {
-                drop(shared.wake.1.wait_timeout(guard, IDLE));
+                drop(shared.wake.1.wait_timeout(guard, IDLE.min(alarm)));
             }
         }
     }

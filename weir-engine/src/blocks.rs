@@ -45,6 +45,10 @@ impl Blocks {
         self.on_the_spot.replace(yes)
     }
 
+    pub(crate) fn reads_on_the_spot(&self) -> bool {
+        self.on_the_spot.get()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.cache.borrow().bytes
     }

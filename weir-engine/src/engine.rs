@@ -4,10 +4,11 @@
 //! the log has reached the mark its policy demands. Results must not leave before; [`Engine::flush`] and
 //! [`Engine::commit`] are where that wait happens, for all that was asked so far, by whoever comes first.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use weir_core::{Clock, Error, ErrorKind, SystemClock};
@@ -17,6 +18,8 @@ use crate::api::{Cold, EntryRef};
 use crate::background::Background;
 use crate::blocks::read_block;
 use crate::core::Core;
+use crate::flusher::Flusher;
+use crate::mailbox::Mailbox;
 use crate::options::{Fsync, Limits, Options};
 use crate::record::{EntryRecord, Fields};
 use crate::recovery;
@@ -46,6 +49,9 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) wake: (Mutex<()>, Condvar),
     pub(crate) background: Mutex<Background>,
+    flusher: Arc<Flusher>,
+    /// Tasks that wait for entries only until some time.
+    alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
@@ -68,6 +74,7 @@ impl Engine {
         let recovered = recovery::recover(&disk, &options)?;
         let log = recovered.log;
         let background = Background::new(recovered.snapshots, log.written());
+        let flusher = Flusher::new(log.clone());
         let core = Core::new(recovered.state, log.clone(), recovered.appender, options.clone());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
@@ -81,6 +88,8 @@ impl Engine {
             closing: AtomicBool::new(false),
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
+            flusher,
+            alarms: Mutex::default(),
             thread: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
         });
@@ -135,6 +144,10 @@ impl Engine {
                         .with_context(format!("no index block at log address {lsn}"))
                 })?;
                 self.shared.core.lock().expect("no panic under this lock").blocks.insert(lsn, block);
+                Ok(())
+            }
+            Cold::Unwritten => {
+                self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
                 Ok(())
             }
             Cold::Room(bytes) => {
@@ -211,11 +224,26 @@ impl Engine {
         Ok(())
     }
 
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.shared.log.segment_bytes()
+    }
+
     pub(crate) fn note_flush(&self) {
         self.shared.flushed_at.store(micros(self.shared.clock.elapsed()), Ordering::Relaxed);
     }
 
-    fn level(&self) -> Level {
+    pub(crate) fn flusher(&self) -> &Arc<Flusher> {
+        &self.shared.flusher
+    }
+
+    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread.
+    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) {
+        let mut alarms = self.shared.alarms.lock().expect("no panic under this lock");
+        let nth = alarms.last_key_value().map_or(0, |((_, nth), _)| nth + 1);
+        alarms.insert((until, nth), Arc::downgrade(mailbox));
+    }
+
+    pub(crate) fn level(&self) -> Level {
         match self.fsync() {
             Fsync::Always => Level::Durable,
             Fsync::No => Level::Written,
@@ -269,6 +297,12 @@ impl Engine {
     #[must_use]
     pub fn log_stats(&self) -> LogStats {
         self.shared.log.stats()
+    }
+
+    /// Bytes the log takes on the disk.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.log.segments().iter().map(|segment| segment.bytes_on_disk).sum()
     }
 
     /// Written and durable ends of the log.
@@ -358,7 +392,20 @@ impl Engine {
 }
 
 impl Shared {
+    /// Nudges whose time is up; answers how long the next one has.
+    pub(crate) fn ring_alarms(&self) -> Option<Duration> {
+        let now = self.clock.elapsed();
+        let mut alarms = self.alarms.lock().expect("no panic under this lock");
+        let later = alarms.split_off(&(now + Duration::from_nanos(1), 0));
+        let due = std::mem::replace(&mut *alarms, later);
+        let next = alarms.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
+        drop(alarms);
+        due.into_values().filter_map(|mailbox| mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
+        next
+    }
+
     fn stop(&self) {
+        self.flusher.close();
         self.closing.store(true, Ordering::SeqCst);
         drop(self.wake.0.lock().expect("no panic under this lock"));
         self.wake.1.notify_all();

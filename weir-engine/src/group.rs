@@ -86,12 +86,12 @@ pub(crate) struct SnapshotRow {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     rows: Chunked<Row>,
-    extras: Option<Box<HashMap<EntryId, Extra>>>,
+    extras: Option<HashMap<EntryId, Extra>>,
     /// Rows that were handed back, in that order.
     released: BTreeMap<u64, EntryId>,
     released_next: u64,
     /// Owned rows by delivery time; built when it is first asked for.
-    by_time: Option<Box<BTreeSet<(u64, EntryId)>>>,
+    by_time: Option<BTreeSet<(u64, EntryId)>>,
 }
 
 impl Clone for Pending {
@@ -183,7 +183,7 @@ impl Pending {
     pub(crate) fn index_times(&mut self) {
         if self.by_time.is_none() {
             let owned = self.rows.iter().filter(|row| row.consumer != NO_CONSUMER);
-            self.by_time = Some(Box::new(owned.map(|row| (row.time, row.id)).collect()));
+            self.by_time = Some(owned.map(|row| (row.time, row.id)).collect());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{EntryId, ErrorKind, GroupSummary};
 
 use crate::api::{
     ConsumerInfo, EntryRef, GroupDetail, GroupInfo, Halt, KeyRef, PendingRow, StreamDetail, StreamInfo,
@@ -110,6 +110,25 @@ impl Core {
     pub fn groups_info(&mut self, key: KeyRef<'_>) -> Result<Vec<GroupInfo>, Halt> {
         let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
         Ok(self.stream(found).groups().map(|group| self.group_info(found, group)).collect())
+    }
+
+    /// The groups of a stream with a lag that is always a number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::WrongType`].
+    pub(crate) fn exact_groups(&mut self, key: KeyRef<'_>) -> Result<Vec<GroupSummary>, Halt> {
+        let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
+        let stream = self.stream(found);
+        let summary = |group: &Group| {
+            Ok(GroupSummary {
+                name: group.name.to_vec(),
+                last_id: group.last_id,
+                pending: group.pending.len() as u64,
+                consumers: group.consumer_count() as u64,
+                lag: stream.count_above(&self.blocks, group.last_id)?,
+            })
+        };
+        stream.groups().map(summary).collect()
     }
 
     /// The consumers of a group, in the order of their names' bytes.

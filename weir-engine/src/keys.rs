@@ -17,6 +17,14 @@ impl Core {
         }
     }
 
+    /// The namespace of a name.
+    #[must_use]
+    pub fn namespace(&self, name: &[u8]) -> Option<NamespaceNo> {
+        let named =
+            |inner: &u32| self.state.namespaces.get(*inner as usize).is_some_and(|ns| *ns.name == *name);
+        self.state.directory.iter().position(named).map(|ns| NamespaceNo(ns as u32))
+    }
+
     /// What a key holds; `None` when there is no such key.
     ///
     /// # Errors

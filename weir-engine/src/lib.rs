@@ -14,21 +14,29 @@ mod api;
 mod background;
 mod block;
 mod blocks;
+<<<<<<< HEAD
 mod checks;
+=======
+mod broker;
+>>>>>>> main
 mod chunked;
+mod copying;
 mod core;
 mod counters;
 mod digest;
 mod engine;
 mod entries;
+mod flusher;
 mod group;
 mod groups;
 mod idempotence;
 mod info;
 mod keys;
+mod mailbox;
 mod node;
 mod options;
 mod reading;
+mod reclaim;
 mod record;
 mod recovery;
 mod slab;
@@ -46,6 +54,8 @@ pub use api::{
     ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
     Trim, TrimBound,
 };
+pub use broker::Namespace;
+pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 #[doc(hidden)]
 pub use digest::Digests;

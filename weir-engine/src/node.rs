@@ -4,7 +4,7 @@
 //! counts them. So the tail node's size is tracked exactly as Redis would encode it as a listpack.
 
 use weir_core::EntryId;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::record::Fields;
 
@@ -75,20 +75,19 @@ struct Shape {
 
 impl Shape {
     fn of(fields: &Fields<'_>) -> Self {
-        let mut hash = Xxh3::new();
-        let (mut names, mut values, mut nth) = (0, 0, 0_usize);
+        let (mut names, mut values, mut nth, mut hash) = (0, 0, 0_usize, 0);
         fields.for_each(|bytes| {
             if nth.is_multiple_of(2) {
                 names += element(bytes);
-                hash.update(&(bytes.len() as u64).to_le_bytes());
-                hash.update(bytes);
+                // Each name is hashed with what came before as its seed, so their order counts.
+                hash = xxh3_64_with_seed(bytes, hash);
             } else {
                 values += element(bytes);
             }
             nth += 1;
         });
         // Zero stands for "no fields seen", which an entry never has.
-        Self { names, values, names_hash: hash.digest() | 1 }
+        Self { names, values, names_hash: hash | 1 }
     }
 }
 

@@ -1,22 +1,27 @@
 //! Reading for one's own account and for a group: `XREAD`, `XREADGROUP`.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind};
 
 use crate::api::{
-    Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
+    Cold, Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
     ReadLimits, ReadOutcome, StreamEntries,
 };
 use crate::core::{Core, Found};
 use crate::counters;
 use crate::group::{Group, NO_CONSUMER, PendingEntry};
+use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Stream;
-use crate::waiting::{Served, WaiterId, Wanted, WatchId};
+use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment.
 pub(crate) const ROWS_PER_RECORD: usize = 2_000;
+
+/// What an entry takes in an answer beside its names and values, about.
+const ENTRY_BYTES: u64 = 24;
 
 /// What is left of a read's limits.
 struct Budget {
@@ -62,9 +67,16 @@ impl Budget {
 }
 
 impl Core {
+    /// A byte limit looks at entries' sizes, so what was appended has to be written first. Where nobody can ask again
+    /// (a transaction, a waiting read) sizes of entries that are not written yet count as [`ENTRY_BYTES`].
+    fn check_sizes_readable(&self, limits: &ReadLimits) -> Result<(), Halt> {
+        let readable = self.blocks.reads_on_the_spot() || self.log.written() == self.appender.head();
+        if limits.bytes_total.is_some() && !readable { Err(Cold::Unwritten.into()) } else { Ok(()) }
+    }
+
     /// About how many bytes an entry takes in an answer.
     fn reply_bytes(&self, entry: &EntryRef) -> u64 {
-        let mut bytes = 24;
+        let mut bytes = ENTRY_BYTES;
         if !entry.is_gone() {
             let read = self.log.read_many(&[entry.lsn], &mut |_, body| {
                 if let Some(record) = EntryRecord::decode(body) {
@@ -85,6 +97,7 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::WrongType`], for the whole call.
     pub fn read(&mut self, read: &Read) -> Result<ReadOutcome, Halt> {
+        self.check_sizes_readable(&read.limits)?;
         for (name, _) in &read.streams {
             self.find_stream(KeyRef { ns: read.ns, name })?;
         }
@@ -148,6 +161,7 @@ impl Core {
         self.check_groups(read).map_err(|(_, halt)| halt)?;
         self.check_name(&read.consumer)?;
         self.check_writable(false)?;
+        self.check_sizes_readable(&read.limits)?;
         self.warm_group_read(read)?;
         let before = self.blocks.read_on_the_spot(true);
         self.tie();
@@ -424,7 +438,7 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when too many reads wait.
     pub fn wait_read(&mut self, read: Read, token: u64) -> Result<WaiterId, Halt> {
-        self.wait(Wanted::Read(read), token)
+        self.wait(Wanted::Read(read), ReplyTo::Door(token))
     }
 
     /// Lets a group read wait. It was asked just before and found nothing.
@@ -432,14 +446,19 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when too many reads wait.
     pub fn wait_group(&mut self, read: ReadGroup, token: u64) -> Result<WaiterId, Halt> {
-        self.wait(Wanted::Group(read), token)
+        self.wait(Wanted::Group(read), ReplyTo::Door(token))
     }
 
-    fn wait(&mut self, wanted: Wanted, token: u64) -> Result<WaiterId, Halt> {
+    /// Lets a read of this process wait, whose answer goes into a mailbox.
+    pub(crate) fn wait_in(&mut self, wanted: Wanted, mailbox: Arc<Mailbox>) -> Result<WaiterId, Halt> {
+        self.wait(wanted, ReplyTo::Own(mailbox))
+    }
+
+    fn wait(&mut self, wanted: Wanted, reply_to: ReplyTo) -> Result<WaiterId, Halt> {
         if self.waiting.len() >= self.options.limits.waiting {
             return Err(ErrorKind::LimitReached("waiting reads (waiting)").into());
         }
-        Ok(self.waiting.add(wanted, token))
+        Ok(self.waiting.add(wanted, reply_to))
     }
 
     /// Ends a wait; `false` when it was served already.
@@ -495,7 +514,10 @@ impl Core {
             (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
         };
         if let Some(wait) = self.waiting.remove(waiter) {
-            self.waiting.served.push(Served { waiter, token: wait.token, result });
+            match wait.reply_to {
+                ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
+                ReplyTo::Own(mailbox) => mailbox.put(result),
+            }
         }
         true
     }

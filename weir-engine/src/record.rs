@@ -534,6 +534,15 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The key of an index block's record, and the block's bytes; `None` when it is something else.
+    pub(crate) fn block_key(body: &'a [u8]) -> Option<(u64, &'a [u8])> {
+        let mut reader = Reader::new(body);
+        if reader.byte()? != kind::BLOCK {
+            return None;
+        }
+        Some((reader.varint()?, reader.rest()))
+    }
+
     /// Reads a record's bytes.
     pub(crate) fn decode(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);

@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use weir_core::{Error, ErrorKind};
-use weir_log::{Appender, Disk, Log, LogOptions, Lsn, OpenError};
+use weir_log::{Appender, Disk, Log, LogOptions, Lsn, OpenError, Preparation};
 
 use crate::engine::io_error;
-use crate::options::Options;
+use crate::options::{Fsync, Options};
 use crate::record::Record;
 use crate::snapshot::{self, SnapshotFile};
 use crate::state::State;
@@ -24,6 +24,7 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recovered, Error> {
     let mut snapshots = snapshot::list(&**disk)?;
     let (mut state, from) = load_newest(&**disk, &mut snapshots)?;
+    state.written.segment_bytes = options.log.segment_bytes;
     let replay = &mut |lsn: Lsn, body: &[u8]| {
         let record = Record::decode(body).ok_or("it is no record of this version")?;
         if state.replay(lsn, &record) { Ok(()) } else { Err("it contradicts the state before it") }
@@ -33,6 +34,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
         return Err(Error::new(ErrorKind::Corrupt)
             .with_context("no snapshot can be read and the log before it was given back; restore a backup"));
     }
+    state.written.settle();
     if !state.end_recovery() {
         return Err(Error::new(ErrorKind::Corrupt).with_context("two keys have one name after recovery"));
     }
@@ -40,7 +42,11 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
 }
 
 fn log_options(options: &Options) -> LogOptions {
-    options.log.clone()
+    let preparation = match options.fsync {
+        Fsync::Always => Preparation::Zeroes,
+        Fsync::EverySecond | Fsync::No => Preparation::Allocation,
+    };
+    LogOptions { preparation, ..options.log.clone() }
 }
 
 /// The newest snapshot that can be read. Those that cannot are taken off the list and stay in the folder.

@@ -35,7 +35,7 @@ impl<T> Slab<T> {
         }
         let slot = self.next;
         self.next += 1;
-        if slot as usize % CHUNK == 0 {
+        if (slot as usize).is_multiple_of(CHUNK) {
             // The first chunk grows as needed, so that a small engine stays small.
             self.chunks.push(Vec::with_capacity(if slot == 0 { 4 } else { CHUNK }));
         }

@@ -13,6 +13,7 @@
 //! * A file under its final name is complete, was flushed, and was read back; the log is durable beyond all it holds.
 //! * The last [`KEPT`] snapshots stay, so that one damaged file costs time and not data.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crc32c::crc32c;
@@ -23,6 +24,7 @@ use crate::block::{Block, BlockHead};
 use crate::engine::{Engine, Shared, io_error};
 use crate::group::{Extra, Group, SnapshotRow};
 use crate::idempotence::Idempotence;
+use crate::reclaim::Guess;
 use crate::record::{IdempotenceLimits, put_id, put_option, read_id, read_option};
 use crate::state::{Key, Namespace, State, Value};
 use crate::stream::{Sealed, Stream};
@@ -60,6 +62,7 @@ mod tag {
     pub(super) const NAMESPACE: u8 = 11;
     pub(super) const DIRECTORY: u8 = 12;
     pub(super) const END: u8 = 13;
+    pub(super) const WRITTEN: u8 = 14;
 }
 
 /// A snapshot in the folder.
@@ -74,7 +77,9 @@ pub(crate) struct SnapshotFile {
 // ---- writing -------------------------------------------------------------------------------------------------------
 
 /// Writes a snapshot while the engine goes on.
-pub(crate) fn write(shared: &Arc<Shared>) -> Result<SnapshotFile, Error> {
+///
+/// Answers also what the walk over all keys counted on the way: how full of life each segment seems.
+pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error> {
     let engine = Engine::of(shared);
     let disk = &*shared.disk;
     let from = engine.turn().head();
@@ -87,7 +92,8 @@ pub(crate) fn write(shared: &Arc<Shared>) -> Result<SnapshotFile, Error> {
         buf.push(tag::BEGIN);
         put(buf, from.0);
     });
-    let head = write_keys(&engine, &mut out).map_err(failed)?;
+    let mut guess = Guess::new();
+    let head = write_keys(&engine, &mut out, &mut guess).map_err(failed)?;
     let bytes = out.finish().map_err(failed)?;
     // What the snapshot has seen must not be taken back by a power cut.
     shared.log.commit(head, weir_log::Level::Durable).map_err(crate::engine::log_error)?;
@@ -95,7 +101,7 @@ pub(crate) fn write(shared: &Arc<Shared>) -> Result<SnapshotFile, Error> {
     read(disk, &draft, &mut Verify)?;
     disk.rename(&draft, &path).map_err(failed)?;
     disk.sync_dir(FOLDER).map_err(failed)?;
-    Ok(SnapshotFile { from, bytes, path })
+    Ok((SnapshotFile { from, bytes, path }, guess))
 }
 
 pub(crate) fn remove(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Error> {
@@ -103,12 +109,12 @@ pub(crate) fn remove(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Err
 }
 
 /// Writes all keys, then the namespaces; returns the end of the log at that moment.
-fn write_keys(engine: &Engine, out: &mut Writer) -> std::io::Result<Lsn> {
+fn write_keys(engine: &Engine, out: &mut Writer, guess: &mut Guess) -> std::io::Result<Lsn> {
     let (mut slot, mut keys) = (0_u32, 0_u64);
     loop {
         let mut copies = Vec::new();
         {
-            let turn = engine.turn();
+            let mut turn = engine.turn();
             let started = engine.clock().elapsed();
             let end = turn.state.keys.end();
             let last = end.min(slot.saturating_add(KEYS_PER_SLICE));
@@ -120,11 +126,19 @@ fn write_keys(engine: &Engine, out: &mut Writer) -> std::io::Result<Lsn> {
                 }
             }
             if slot >= end && copies.is_empty() {
+                turn.state.written.settle();
                 write_footer(&turn.state, turn.head(), keys, out);
+                for (segment, written) in &turn.state.written.counts {
+                    guess.entry(*segment).or_default().0 = *written;
+                }
                 return Ok(turn.head());
             }
         }
+        let segment_bytes = engine.segment_bytes();
         for key in &copies {
+            if let Value::Stream(stream) = &key.value {
+                stream.count_by_segment(segment_bytes, guess);
+            }
             write_key(key, out);
             out.write_full_frames()?;
             keys += 1;
@@ -149,6 +163,15 @@ fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
         put(buf, state.next_key);
         put(buf, state.directory.len() as u64);
         state.directory.iter().for_each(|inner| put(buf, u64::from(*inner)));
+    });
+    out.item(|buf| {
+        buf.push(tag::WRITTEN);
+        put(buf, head.0);
+        put(buf, state.written.counts.len() as u64);
+        for (segment, count) in &state.written.counts {
+            put(buf, *segment);
+            put(buf, *count);
+        }
     });
     out.item(|buf| {
         buf.push(tag::END);
@@ -360,6 +383,7 @@ trait Sink {
     fn key(&mut self, key: Key);
     fn namespace(&mut self, no: u64, space: Namespace);
     fn directory(&mut self, stamp: Lsn, next_key: u64, directory: Vec<u32>);
+    fn written(&mut self, stamp: Lsn, counts: BTreeMap<u64, u64>);
 }
 
 /// Only looks whether the file can be read.
@@ -369,6 +393,7 @@ impl Sink for Verify {
     fn key(&mut self, _: Key) {}
     fn namespace(&mut self, _: u64, _: Namespace) {}
     fn directory(&mut self, _: Lsn, _: u64, _: Vec<u32>) {}
+    fn written(&mut self, _: Lsn, _: BTreeMap<u64, u64>) {}
 }
 
 impl Sink for State {
@@ -385,6 +410,11 @@ impl Sink for State {
         self.directory_stamp = stamp;
         self.next_key = self.next_key.max(next_key);
         self.directory = directory;
+    }
+
+    fn written(&mut self, stamp: Lsn, counts: BTreeMap<u64, u64>) {
+        self.written.stamp = stamp;
+        self.written.counts = counts;
     }
 }
 
@@ -544,6 +574,12 @@ impl Loader<'_> {
                 let (stamp, next_key) = (Lsn(r.varint()?), r.varint()?);
                 let directory = (0..r.length()?).map(|_| read_u32(r)).collect::<Option<Vec<_>>>()?;
                 self.sink.directory(stamp, next_key, directory);
+            }
+            tag::WRITTEN => {
+                let stamp = Lsn(r.varint()?);
+                let counts =
+                    (0..r.length()?).map(|_| Some((r.varint()?, r.varint()?))).collect::<Option<_>>()?;
+                self.sink.written(stamp, counts);
             }
             tag::END => {
                 (r.varint()? == self.keys).then_some(())?;

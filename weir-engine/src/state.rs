@@ -10,7 +10,7 @@
 //! What is not durable by itself (when a consumer was last seen, how many duplicates a stream answered) is changed
 //! directly and reaches the disk with the next snapshot only; it says so at its field.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
@@ -24,6 +24,7 @@ use crate::stream::Stream;
 
 /// What a key holds.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly every key is a stream; a box would cost each of them")]
 pub(crate) enum Value {
     Stream(Stream),
     Text(Box<[u8]>),
@@ -69,6 +70,41 @@ pub(crate) struct Namespace {
     pub(crate) expires: BTreeSet<(u64, u32)>,
 }
 
+/// How many entries were written into each segment of the log.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SegmentCounts {
+    /// 0 until the engine knows its log.
+    pub(crate) segment_bytes: u64,
+    pub(crate) counts: BTreeMap<u64, u64>,
+    /// The segment counted last, and its count, so that the usual entry needs no search.
+    current: (u64, u64),
+    /// Counts from a snapshot hold everything up to here.
+    pub(crate) stamp: Lsn,
+}
+
+impl SegmentCounts {
+    #[inline]
+    fn add(&mut self, lsn: Lsn) {
+        if self.segment_bytes == 0 || lsn <= self.stamp {
+            return;
+        }
+        let segment = lsn.0 / self.segment_bytes;
+        if segment != self.current.0 {
+            self.settle();
+            self.current = (segment, 0);
+        }
+        self.current.1 += 1;
+    }
+
+    /// Brings what was counted last into `counts`.
+    pub(crate) fn settle(&mut self) {
+        if self.current.1 > 0 {
+            *self.counts.entry(self.current.0).or_default() += self.current.1;
+            self.current.1 = 0;
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) keys: Slab<Key>,
@@ -77,7 +113,8 @@ pub(crate) struct State {
     pub(crate) directory: Vec<u32>,
     pub(crate) directory_stamp: Lsn,
     pub(crate) next_key: u64,
-    /// Pending entries of all groups: a limit looks at it.
+    /// Entries ever written into each segment, by segment number; a hint for reclaiming.
+    pub(crate) written: SegmentCounts,
     hasher: foldhash::fast::FixedState,
     /// During recovery: slots by key number. Names are looked up only after it.
     recovering: Option<HashMap<u64, u32>>,
@@ -224,6 +261,7 @@ impl State {
         let space = &mut self.namespaces[key.ns as usize];
         space.next_gpos = space.next_gpos.max(entry.gpos + 1);
         space.last_at = space.last_at.max(entry.at);
+        self.written.add(lsn);
         if let Value::Stream(stream) = &mut key.value {
             stream.apply_entry(lsn, entry);
         }

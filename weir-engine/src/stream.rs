@@ -202,12 +202,13 @@ impl Stream {
     ) -> Result<(), Cold> {
         for info in self.blocks_down(to) {
             let mut entries = Vec::with_capacity(BLOCK_MAX);
-            let _: ControlFlow<()> = self.visit_block(&info, source, |entry| {
+            let flow = self.visit_block(&info, source, |entry| {
                 if entry.id >= from && entry.id <= to {
                     entries.push(entry);
                 }
                 ControlFlow::Continue(())
             })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
             if entries.into_iter().rev().any(|entry| visit(entry).is_break()) || info.first < from {
                 break;
             }
@@ -240,6 +241,26 @@ impl Stream {
     /// The oldest live entry.
     pub(crate) fn oldest(&self, source: &impl BlockSource) -> Result<Option<Located>, Cold> {
         self.find(source, self.first_id)
+    }
+
+    /// How many live entries have an ID above `id`: whole blocks are counted, one is looked into.
+    pub(crate) fn count_above(&self, source: &impl BlockSource, id: EntryId) -> Result<u64, Cold> {
+        if id < self.first_id {
+            return Ok(self.len);
+        }
+        let mut count = 0;
+        for info in self.blocks_from(id) {
+            if info.first > id {
+                count += info.live;
+                continue;
+            }
+            let flow = self.visit_block(&info, source, |entry| {
+                count += u64::from(entry.id > id);
+                ControlFlow::Continue(())
+            })?;
+            debug_assert!(flow.is_continue(), "the visitor never breaks off");
+        }
+        Ok(count)
     }
 
     /// How many macro nodes the stream has.

@@ -10,9 +10,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use std::sync::Arc;
+
 use weir_core::ErrorKind;
 
 use crate::api::{NamespaceNo, Read, ReadGroup, ReadOutcome};
+use crate::mailbox::Mailbox;
 
 /// A waiting read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,7 +47,16 @@ impl Wanted {
 #[derive(Debug)]
 pub(crate) struct Wait {
     pub(crate) wanted: Wanted,
-    pub(crate) token: u64,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// Who gets the answer of a waiting read.
+#[derive(Debug, Clone)]
+pub(crate) enum ReplyTo {
+    /// A door, which calls the read by this number.
+    Door(u64),
+    /// A thread or a task of this process.
+    Own(Arc<Mailbox>),
 }
 
 /// What became of a waiting read.
@@ -93,7 +105,7 @@ impl Waiting {
         self.waits.get(&id)
     }
 
-    pub(crate) fn add(&mut self, wanted: Wanted, token: u64) -> WaiterId {
+    pub(crate) fn add(&mut self, wanted: Wanted, reply_to: ReplyTo) -> WaiterId {
         self.next += 1;
         let id = WaiterId(self.next);
         let streams = self.streams.entry(wanted.ns()).or_default();
@@ -108,7 +120,7 @@ impl Waiting {
             };
             queue.insert(id);
         }
-        self.waits.insert(id, Wait { wanted, token });
+        self.waits.insert(id, Wait { wanted, reply_to });
         id
     }
 

@@ -1,1 +1,9 @@
-//! The doors: RESP and HTTP.
+//! The doors: RESP on the engine's command interface.
+//!
+//! A door turns bytes into requests to the engine and answers into bytes. It keeps nothing that has to survive a
+//! restart: whatever must be found again is in the engine.
+
+mod limits;
+pub mod resp;
+
+pub use limits::Limits;

@@ -1,1 +1,10 @@
 //! For tests: the naive model, and drivers of the differential and crash tests.
+//!
+//! [`model`] is a Redis with streams written to be obviously right; [`differential`] sends random commands to two
+//! servers, or to a server and the model, and compares every reply. Nothing here is meant for production.
+
+pub mod differential;
+pub mod model;
+mod value;
+
+pub use value::{Malformed, Protocol, Value};

@@ -1,6 +1,7 @@
 //! The engine through its public door.
 
 mod power_cuts;
+mod reclaiming;
 mod recovery;
 mod script;
 mod streams;

@@ -17,7 +17,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &MemoryDisk) -> Engine {
-    Engine::open(Arc::new(disk.clone()), Arc::new(SystemClock::new()), options()).unwrap()
+    Engine::open(Arc::new(disk.clone()), Arc::new(SystemClock::new()), options()).expect("the folder opens")
 }
 
 #[test]

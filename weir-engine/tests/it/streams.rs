@@ -16,7 +16,7 @@ pub(crate) fn add(engine: &Engine, name: &str, ms: u64, value: &str) -> EntryId 
     let fields: [&[u8]; 2] = [b"f", value.as_bytes()];
     let id = NewId::Exact(EntryId::new(ms, 1));
     let request = Append { id, fields: &fields, create: true, trim: None, producer: None };
-    match engine.turn().append(key(name), &request).unwrap() {
+    match engine.turn().append(key(name), &request).expect("appends are accepted") {
         Appended::Added { id, .. } => id,
         other => panic!("{other:?}"),
     }
@@ -28,19 +28,19 @@ pub(crate) fn values(engine: &Engine, name: &str) -> Vec<(EntryId, String)> {
         let answer = engine.turn().range(key(name), &all);
         match answer {
             Ok(refs) => break refs.unwrap_or_default(),
-            Err(weir_engine::Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            Err(weir_engine::Halt::Cold(cold)) => engine.warm(cold).expect("the block can be read"),
             Err(other) => panic!("{other:?}"),
         }
     };
-    engine.flush().unwrap();
+    engine.flush().expect("memory has no faults");
     let mut found = Vec::new();
     engine
         .fetch(&refs, &mut |nth, fields| {
             let mut strings = Vec::new();
             fields.for_each(|bytes| strings.push(String::from_utf8_lossy(bytes).into_owned()));
-            found.push((refs[nth].id, strings.pop().unwrap()));
+            found.push((refs[nth].id, strings.pop().expect("an entry has a value")));
         })
-        .unwrap();
+        .expect("the entries are in the log");
     found
 }
 

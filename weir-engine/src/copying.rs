@@ -1,0 +1,394 @@
+//! Whole keys as values: `COPY`, `DUMP`, `RESTORE`.
+//!
+//! A copy is taken in two turns: what the key is and where its entries lie, then, outside the lock, the entries
+//! themselves. It is put back by adding the entries anew: same IDs, positions from 0, new global positions, so that no
+//! reader of the namespace is ever passed from behind.
+//!
+//! The payload of `DUMP` is weir's own: a version, the key, its entries, groups and producers, and a checksum. It is
+//! not Redis' and Redis will not take it.
+
+use std::ops::ControlFlow;
+
+use crc32c::crc32c;
+use weir_core::{EntryId, Error, ErrorKind, Timestamp};
+
+use crate::api::{Cold, EntryRef, Halt, KeyRef};
+use crate::core::{Core, Found};
+use crate::engine::Engine;
+use crate::group::Group;
+use crate::reading::{Place, ROWS_PER_RECORD};
+use crate::record::{
+    AssignedRow, EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, put_id, put_option, read_id,
+    read_option,
+};
+use crate::state::Value;
+use crate::stream::{Stream, plain_len};
+use crate::varint::{Reader, put, put_bytes, put_signed};
+
+const MAGIC: &[u8; 4] = b"weir";
+const VERSION: u8 = 1;
+const TEXT: u8 = 0;
+const STREAM: u8 = 1;
+
+/// A key taken out of the engine: everything but the fields of its entries, and where those are.
+#[derive(Debug)]
+pub struct KeyImage {
+    head: Vec<u8>,
+    entries: Vec<EntryRef>,
+}
+
+/// A key ready to be put back.
+#[derive(Debug)]
+pub struct KeyCopy {
+    payload: Vec<u8>,
+}
+
+impl KeyCopy {
+    /// Checks a payload of `DUMP`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it is none of this version, or damaged.
+    pub fn parse(payload: &[u8]) -> Result<Self, Error> {
+        let invalid = || Error::new(ErrorKind::Invalid("DUMP payload version or checksum are wrong"));
+        let (body, crc) = payload.split_last_chunk::<4>().ok_or_else(invalid)?;
+        if !body.starts_with(MAGIC)
+            || body.get(4) != Some(&VERSION)
+            || crc32c(body) != u32::from_le_bytes(*crc)
+        {
+            return Err(invalid());
+        }
+        let copy = Self { payload: body.to_vec() };
+        // The checksum says that nobody changed it; whether it makes sense is found by reading it once.
+        copy.read(&mut |_| Some(())).ok_or_else(invalid)?;
+        Ok(copy)
+    }
+
+    /// The payload, as `DUMP` answers it.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        let mut bytes = self.payload.clone();
+        bytes.extend_from_slice(&crc32c(&self.payload).to_le_bytes());
+        bytes
+    }
+
+    fn read(&self, visit: &mut dyn FnMut(Item<'_>) -> Option<()>) -> Option<()> {
+        let mut r = Reader::new(&self.payload[5..]);
+        if r.byte()? == TEXT {
+            visit(Item::Text(r.bytes()?))?;
+            return r.is_empty().then_some(());
+        }
+        visit(Item::Stream(StreamHead {
+            last_id: read_id(&mut r)?,
+            max_deleted: read_id(&mut r)?,
+            entries_added: r.varint()?,
+            limits: IdempotenceLimits::decode(&mut r)?,
+        }))?;
+        for _ in 0..r.length()? {
+            visit(Item::Producer(r.bytes()?, r.bytes()?, read_id(&mut r)?))?;
+        }
+        for _ in 0..r.length()? {
+            read_group(&mut r, visit)?;
+        }
+        let mut last = EntryId::MIN;
+        for _ in 0..r.length()? {
+            let id = read_id(&mut r)?;
+            let count = r.length().filter(|n| *n >= 2 && n % 2 == 0)?;
+            let from = r.rest();
+            for _ in 0..count {
+                r.bytes()?;
+            }
+            let bytes = &from[..from.len() - r.rest().len()];
+            (id > last).then_some(())?;
+            last = id;
+            visit(Item::Entry(id, Fields::Encoded { count, bytes }))?;
+        }
+        r.is_empty().then_some(())
+    }
+}
+
+/// One part of a copied key, in the order they are put back, except entries, which come first.
+enum Item<'a> {
+    Text(&'a [u8]),
+    Stream(StreamHead),
+    Producer(&'a [u8], &'a [u8], EntryId),
+    Group {
+        name: &'a [u8],
+        last_id: EntryId,
+        entries_read: Option<u64>,
+    },
+    Consumer {
+        name: &'a [u8],
+        seen: u64,
+        active: Option<u64>,
+    },
+    /// Rows of the last consumer; those of nobody come after the last consumer.
+    Rows(Vec<AssignedRow>),
+    Released(Vec<(EntryId, i64)>),
+    Entry(EntryId, Fields<'a>),
+}
+
+#[derive(Clone, Copy)]
+struct StreamHead {
+    last_id: EntryId,
+    max_deleted: EntryId,
+    entries_added: u64,
+    limits: IdempotenceLimits,
+}
+
+fn read_group(r: &mut Reader<'_>, visit: &mut dyn FnMut(Item<'_>) -> Option<()>) -> Option<()> {
+    visit(Item::Group { name: r.bytes()?, last_id: read_id(r)?, entries_read: read_option(r)? })?;
+    for _ in 0..r.length()? {
+        visit(Item::Consumer { name: r.bytes()?, seen: r.varint()?, active: read_option(r)? })?;
+        let rows = (0..r.length()?)
+            .map(|_| Some(AssignedRow { id: read_id(r)?, time: r.varint()?, deliveries: r.signed()? }))
+            .collect::<Option<_>>()?;
+        visit(Item::Rows(rows))?;
+    }
+    let released = (0..r.length()?).map(|_| Some((read_id(r)?, r.signed()?))).collect::<Option<_>>()?;
+    visit(Item::Released(released))
+}
+
+impl Engine {
+    /// Fetches the entries of a key that was taken out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    pub fn complete(&self, image: KeyImage) -> Result<KeyCopy, Error> {
+        let KeyImage { head, entries } = image;
+        let mut payload = head;
+        self.fetch(&entries, &mut |nth, fields| {
+            put_id(&mut payload, entries[nth].id);
+            put(&mut payload, fields.len() as u64);
+            fields.for_each(|bytes| put_bytes(&mut payload, bytes));
+        })?;
+        Ok(KeyCopy { payload })
+    }
+}
+
+impl Core {
+    /// Takes a key out, to be completed by [`Engine::complete`]; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] when it has more entries than are copied at once.
+    pub fn image(&mut self, key: KeyRef<'_>) -> Result<Option<KeyImage>, Halt> {
+        let Some(found) = self.find(key)? else { return Ok(None) };
+        let mut head = MAGIC.to_vec();
+        head.push(VERSION);
+        let stream = match &self.key(found).value {
+            Value::Text(text) => {
+                head.push(TEXT);
+                put_bytes(&mut head, text);
+                return Ok(Some(KeyImage { head, entries: Vec::new() }));
+            }
+            Value::Stream(stream) => stream,
+        };
+        if stream.len > self.options.limits.copied_entries as u64 {
+            return Err(ErrorKind::LimitReached("entries copied at once (copied_entries)").into());
+        }
+        let mut entries = Vec::with_capacity(stream.len as usize);
+        stream.scan(&self.blocks, (EntryId::MIN, EntryId::MAX), |entry| {
+            entries.push(EntryRef::from(entry));
+            ControlFlow::Continue(())
+        })?;
+        if let Some(last) = entries.last()
+            && last.lsn >= self.log.written()
+        {
+            return Err(if self.in_transaction() {
+                ErrorKind::Invalid("entries added in a transaction cannot be copied in it").into()
+            } else {
+                Cold::Unwritten.into()
+            });
+        }
+        put_stream(&mut head, stream);
+        put(&mut head, entries.len() as u64);
+        Ok(Some(KeyImage { head, entries }))
+    }
+
+    /// Puts a key in place under a name. `replace` says whether a key of that name may go; answers `false` when one
+    /// was in the way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DiskFull`], [`ErrorKind::LimitReached`], [`ErrorKind::EntryTooLarge`].
+    pub fn put_copy(
+        &mut self,
+        key: KeyRef<'_>,
+        copy: &KeyCopy,
+        expires: Option<Timestamp>,
+        replace: bool,
+        event: &'static str,
+    ) -> Result<bool, Halt> {
+        let old = self.find(key)?;
+        if old.is_some() && !replace {
+            return Ok(false);
+        }
+        self.check_name(key.name)?;
+        self.check_copy(copy)?;
+        self.check_room(copy.payload.len() as u64)?;
+        self.tie();
+        if let Some(old) = old {
+            self.delete_found(key, old);
+        }
+        let found = self.write_copy(key, copy);
+        if let (Some(found), Some(at)) = (found, expires) {
+            let no = self.key(found).no;
+            self.commit_to(found, &Record::Expire { key: no, at: at.0 });
+        }
+        self.untie();
+        self.touched(key);
+        self.signal(key);
+        self.event(key, event);
+        Ok(true)
+    }
+
+    /// Whether every entry fits: a copy may come from an engine with larger segments.
+    fn check_copy(&self, copy: &KeyCopy) -> Result<(), Halt> {
+        let most = self.appender.max_record().saturating_sub(512 + 3 * self.options.limits.name_bytes) as u64;
+        let (mut entries, mut fits) = (0, true);
+        let read = copy.read(&mut |item| {
+            match item {
+                Item::Entry(_, fields) => {
+                    entries += 1;
+                    fits &= plain_len(&fields) + 5 * (fields.len() as u64) <= most;
+                }
+                Item::Text(text) => fits &= text.len() as u64 <= most,
+                _ => {}
+            }
+            Some(())
+        });
+        read.expect("a copy is read once before it is put in place");
+        if entries > self.options.limits.copied_entries {
+            return Err(ErrorKind::LimitReached("entries copied at once (copied_entries)").into());
+        }
+        if fits { Ok(()) } else { Err(ErrorKind::EntryTooLarge.into()) }
+    }
+
+    fn write_copy(&mut self, key: KeyRef<'_>, copy: &KeyCopy) -> Option<Found> {
+        let mut found = None;
+        let mut head = None;
+        let mut at = None;
+        let mut consumer = 0;
+        // Entries first: adding them moves the counters that the rest then sets.
+        copy.read(&mut |item| {
+            match item {
+                Item::Text(value) => found = Some(self.write_text(key, value)),
+                Item::Stream(stream) => {
+                    found = Some(self.make_stream(key));
+                    head = Some(stream);
+                }
+                Item::Entry(id, fields) => self.add_copied(found?, id, fields),
+                _ => {}
+            }
+            Some(())
+        });
+        let (target, head) = (found?, head);
+        let Some(head) = head else { return found };
+        self.write_head(target, head);
+        copy.read(&mut |item| {
+            let no = self.key(target).no;
+            match item {
+                Item::Producer(producer, iid, id) => {
+                    self.commit_to(target, &Record::IdempotentId { key: no, producer, iid, id });
+                }
+                Item::Group { name, last_id, entries_read } => {
+                    let group = self.stream(target).groups.as_ref().map_or(0, |groups| groups.next_no());
+                    at = Some(GroupRef { key: no, group });
+                    consumer = 0;
+                    self.commit_to(target, &Record::GroupNew { at: at?, name, last_id, entries_read });
+                }
+                Item::Consumer { name, seen, active } => {
+                    consumer = self.group(target, at?).next_consumer_no();
+                    self.commit_to(target, &Record::ConsumerNew { at: at?, consumer, name, seen, active });
+                }
+                Item::Rows(rows) => self.assign(&Place { found: target, at: at?, consumer }, rows),
+                Item::Released(rows) => {
+                    for part in rows.chunks(ROWS_PER_RECORD) {
+                        self.commit_to(target, &Record::Release { at: at?, rows: part.to_vec() });
+                    }
+                }
+                Item::Text(_) | Item::Stream(_) | Item::Entry(..) => {}
+            }
+            Some(())
+        });
+        found
+    }
+
+    fn write_text(&mut self, key: KeyRef<'_>, value: &[u8]) -> Found {
+        let ns = self.state.inner(key.ns.0).expect("the key was looked up in this namespace");
+        let no = self.state.next_key;
+        let slot = self.commit(None, &Record::Text { key: no, ns, name: key.name, value });
+        Found { slot: slot.expect("a new key has a slot") }
+    }
+
+    fn add_copied(&mut self, found: Found, id: EntryId, fields: Fields<'_>) {
+        let plain = plain_len(&fields);
+        let (node_start, seal) = self.stream(found).next_block(plain, self.options.nodes);
+        if seal {
+            self.seal_tail(found);
+        }
+        let key = self.key(found);
+        let space = &self.state.namespaces[key.ns as usize];
+        let record = EntryRecord {
+            key: key.no,
+            pos: self.stream(found).next_pos,
+            gpos: space.next_gpos,
+            id,
+            at: self.now.0.max(space.last_at),
+            node_start,
+            fields,
+            idempotent: None,
+        };
+        self.commit_to(found, &Record::Entry(record));
+    }
+
+    fn write_head(&mut self, found: Found, head: StreamHead) {
+        let key = self.key(found).no;
+        self.commit_to(found, &Record::Idempotence { key, limits: head.limits });
+        let record = Record::SetId {
+            key,
+            last_id: head.last_id,
+            entries_added: Some(head.entries_added),
+            max_deleted: Some(head.max_deleted),
+        };
+        self.commit_to(found, &record);
+    }
+}
+
+fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
+    out.push(STREAM);
+    put_id(out, stream.last_id);
+    put_id(out, stream.max_deleted);
+    put(out, stream.entries_added);
+    stream.idempotence_limits.encode(out);
+    let known: Vec<_> = stream.idempotence.iter().flat_map(|idempotence| idempotence.iter()).collect();
+    put(out, known.len() as u64);
+    for (producer, iid, id) in known {
+        put_bytes(out, producer);
+        put_bytes(out, iid);
+        put_id(out, id);
+    }
+    put(out, stream.groups().count() as u64);
+    stream.groups().for_each(|group| put_group(out, group));
+}
+
+fn put_group(out: &mut Vec<u8>, group: &Group) {
+    put_bytes(out, &group.name);
+    put_id(out, group.last_id);
+    put_option(out, group.entries_read);
+    put(out, group.consumer_count() as u64);
+    for (_, consumer) in group.consumers() {
+        put_bytes(out, &consumer.name);
+        put(out, consumer.seen);
+        put_option(out, consumer.active);
+        put(out, consumer.pending.len() as u64);
+        for row in consumer.pending.iter().filter_map(|id| group.pending.get(*id)) {
+            put_id(out, row.id);
+            put(out, row.time);
+            put_signed(out, row.deliveries);
+        }
+    }
+    put(out, group.pending.released_len() as u64);
+    for row in group.pending.handed_back() {
+        put_id(out, row.id);
+        put_signed(out, row.deliveries);
+    }
+}

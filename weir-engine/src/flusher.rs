@@ -1,0 +1,116 @@
+//! Durability for tasks: one thread flushes for all that await it, nothing blocks inside a `poll`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+
+use weir_core::Error;
+use weir_log::{Level, Log, Lsn};
+
+use crate::engine::log_error;
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<(Lsn, Waker)>,
+    wanted: bool,
+    running: bool,
+    closed: bool,
+}
+
+/// The thread that flushes, started when it is first needed, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    log: Arc<Log>,
+    queue: Mutex<Queue>,
+    work: Condvar,
+}
+
+impl Flusher {
+    pub(crate) fn new(log: Arc<Log>) -> Arc<Self> {
+        Arc::new(Self { log, queue: Mutex::default(), work: Condvar::new() })
+    }
+
+    /// Resolves when the log is durable up to `head`.
+    pub(crate) fn durable(self: &Arc<Self>, head: Lsn) -> Durable {
+        Durable { flusher: self.clone(), head }
+    }
+
+    pub(crate) fn close(&self) {
+        self.queue.lock().expect("no panic under this lock").closed = true;
+        self.work.notify_all();
+    }
+
+    fn want(self: &Arc<Self>, head: Lsn, waker: &Waker) {
+        let mut queue = self.queue.lock().expect("no panic under this lock");
+        queue.waiting.push((head, waker.clone()));
+        queue.wanted = true;
+        if !queue.running {
+            let own = Arc::downgrade(self);
+            let thread = std::thread::Builder::new().name("weir-flush".into()).spawn(move || run(&own));
+            queue.running = thread.is_ok();
+            if thread.is_err() {
+                // Without a thread the flush happens right here, late but not never.
+                drop(queue);
+                self.flush();
+                return;
+            }
+        }
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    /// One flush, and one batch of wake-ups for all it served.
+    fn flush(&self) {
+        let flushed = self.log.flush_submitted(Level::Durable);
+        let durable = self.log.durable();
+        let mut queue = self.queue.lock().expect("no panic under this lock");
+        let (done, rest) = std::mem::take(&mut queue.waiting)
+            .into_iter()
+            .partition(|(head, _)| flushed.is_err() || *head <= durable);
+        queue.waiting = rest;
+        drop(queue);
+        let done: Vec<(Lsn, Waker)> = done;
+        done.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+fn run(flusher: &Weak<Flusher>) {
+    while let Some(flusher) = flusher.upgrade() {
+        let queue = flusher.queue.lock().expect("no panic under this lock");
+        let idle = std::time::Duration::from_millis(200);
+        let waited = flusher.work.wait_timeout_while(queue, idle, |queue| !queue.wanted && !queue.closed);
+        let mut queue = waited.expect("no panic under this lock").0;
+        if queue.closed {
+            return;
+        }
+        let wanted = std::mem::take(&mut queue.wanted);
+        drop(queue);
+        if wanted {
+            flusher.flush();
+        }
+    }
+}
+
+/// Resolves when the log is durable far enough, or has failed.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    flusher: Arc<Flusher>,
+    head: Lsn,
+}
+
+impl Future for Durable {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.flusher.log.durable() >= self.head {
+            return Poll::Ready(Ok(()));
+        }
+        if self.flusher.log.is_faulted() {
+            // Says what the first failure was; it writes nothing any more.
+            return Poll::Ready(self.flusher.log.commit(self.head, Level::Durable).map_err(log_error));
+        }
+        self.flusher.want(self.head, context.waker());
+        Poll::Pending
+    }
+}

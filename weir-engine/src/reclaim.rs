@@ -1,0 +1,323 @@
+//! Giving space back: dead segments are recycled, mostly dead ones rewritten, holes punched into the rest.
+//!
+//! Invariants:
+//! * Only sealed segments below every kept snapshot are touched, so recovery never misses what was taken.
+//! * A record counts as live as long as the state points to it; what is dead once is dead for ever.
+//! * Between the verdict and the deed lies [`GRACE`], so that whoever was just told where an entry is can still
+//!   fetch it.
+//!
+//! Which segments are worth reading is guessed from memory alone: how many entries were written into each, and how
+//! many the index still points to. The guess decides what is read, never what is taken.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_core::Error;
+use weir_log::{Compaction, Lsn, SegmentState};
+
+use crate::block::Block;
+use crate::engine::{Engine, Shared, log_error};
+use crate::record::{EntryRecord, Record};
+use crate::state::State;
+use crate::stream::Stream;
+use crate::varint::Reader;
+
+/// How long a record stays readable after it was found dead.
+const GRACE: Duration = Duration::from_secs(10);
+/// A segment is read when at most this share of its entries seems alive, in percent.
+const READ_BELOW: u64 = 70;
+/// A segment is rewritten when at most this share of its bytes is alive, in percent.
+const REWRITE_BELOW: u64 = 40;
+/// Read again only after its share of living entries has fallen by so much, in percent.
+const READ_AGAIN_AFTER: u64 = 10;
+/// A run of dead records is worth a hole from this size on.
+const HOLE_MIN: u64 = 64 << 10;
+/// Records looked up under the lock at once.
+const LOOKUPS: usize = 512;
+/// Bytes read in one step.
+const STEP_BYTES: u64 = 4 << 20;
+/// Keys copied under the lock at once.
+const KEYS_PER_SLICE: u32 = 4_096;
+
+/// How many entries were written into each segment, and how many of them are still pointed to, by segment number.
+pub(crate) type Guess = BTreeMap<u64, (u64, u64)>;
+
+/// The state of reclaiming, from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct Reclaim {
+    /// Segments worth reading, lowest first.
+    queue: Vec<u64>,
+    /// The percentage alive when a segment was last read.
+    read_at: BTreeMap<u64, u64>,
+    guess: Guess,
+    job: Job,
+}
+
+#[derive(Debug, Default)]
+enum Job {
+    #[default]
+    None,
+    Read(Reading),
+    Wait(Verdict),
+    Rewrite {
+        live: Vec<Lsn>,
+        compaction: Box<Compaction>,
+    },
+}
+
+/// A segment that is being read.
+#[derive(Debug)]
+struct Reading {
+    segment: u64,
+    next: Lsn,
+    end: Lsn,
+    /// Slots by key number, as they were when the reading began.
+    slots: Arc<HashMap<u64, u32>>,
+    found: Found,
+}
+
+/// What was found in a segment so far.
+#[derive(Debug, Default)]
+struct Found {
+    live: Vec<Lsn>,
+    live_bytes: u64,
+    dead_bytes: u64,
+    dead: Vec<Range<Lsn>>,
+    /// Where the dead run began that is going on.
+    dead_from: Option<Lsn>,
+}
+
+/// What is to become of a segment, and from when on.
+#[derive(Debug)]
+struct Verdict {
+    segment: u64,
+    after: Duration,
+    found: Found,
+}
+
+impl Reclaim {
+    /// Takes a new guess over and queues what is worth reading: sealed segments that end at or below `below`.
+    pub(crate) fn consider(&mut self, shared: &Shared, guess: Guess, below: Lsn) {
+        self.queue = shared
+            .log
+            .segments()
+            .iter()
+            .filter(|segment| segment.state == SegmentState::Sealed && segment.end <= below)
+            .filter(|segment| {
+                let share = share(&guess, segment.no);
+                let before = self.read_at.get(&segment.no).copied().unwrap_or(100);
+                share <= READ_BELOW && share + READ_AGAIN_AFTER.min(before) <= before
+            })
+            .map(|segment| segment.no)
+            .collect();
+        self.queue.reverse();
+        self.guess = guess;
+    }
+
+    /// A bounded piece of work; `true` when there is more to do now.
+    pub(crate) fn step(&mut self, shared: &Arc<Shared>) -> Result<bool, Error> {
+        match std::mem::take(&mut self.job) {
+            Job::None => self.begin(shared),
+            Job::Read(reading) => self.read(shared, reading),
+            Job::Wait(verdict) if shared.clock.elapsed() < verdict.after => {
+                self.job = Job::Wait(verdict);
+                Ok(false)
+            }
+            Job::Wait(verdict) => self.carry_out(shared, verdict),
+            Job::Rewrite { live, mut compaction } => {
+                let keep = &mut |lsn: Lsn, _: &[u8]| live.binary_search(&lsn).is_ok();
+                if compaction.step(keep).map_err(log_error)?.is_none() {
+                    self.job = Job::Rewrite { live, compaction };
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn begin(&mut self, shared: &Arc<Shared>) -> Result<bool, Error> {
+        let Some(segment) = self.queue.pop() else { return Ok(false) };
+        let segments = shared.log.segments();
+        let Some(info) = segments.iter().find(|info| info.no == segment) else { return Ok(true) };
+        self.read_at.insert(segment, share(&self.guess, segment));
+        self.job = Job::Read(Reading {
+            segment,
+            next: info.first,
+            end: info.end,
+            slots: Arc::new(slots_by_key(shared)),
+            found: Found::default(),
+        });
+        Ok(true)
+    }
+
+    fn read(&mut self, shared: &Arc<Shared>, mut reading: Reading) -> Result<bool, Error> {
+        let until = Lsn(reading.next.0 + STEP_BYTES).min(reading.end);
+        let mut batch: Vec<(Lsn, u64, Pointer)> = Vec::new();
+        let mut done = false;
+        let next = shared.log.scan(reading.next, &mut |lsn, body| {
+            if lsn >= reading.end {
+                done = true;
+                return ControlFlow::Break(());
+            }
+            batch.push((lsn, body.len() as u64, Pointer::of(body)));
+            if lsn >= until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        reading.next = match next {
+            Ok(next) => next,
+            // What cannot be read is not taken; `weir check` will find it.
+            Err(_) => return Ok(true),
+        };
+        for part in batch.chunks(LOOKUPS) {
+            let turn = Engine::of(shared);
+            let turn = turn.turn();
+            for (lsn, bytes, pointer) in part {
+                reading.found.add(*lsn, *bytes, pointer.is_live(&turn.state, &reading.slots, *lsn));
+            }
+        }
+        if done || reading.next >= reading.end || batch.is_empty() {
+            reading.found.close(reading.end);
+            let after = shared.clock.elapsed() + GRACE;
+            self.job = Job::Wait(Verdict { segment: reading.segment, after, found: reading.found });
+        } else {
+            self.job = Job::Read(reading);
+        }
+        Ok(true)
+    }
+
+    fn carry_out(&mut self, shared: &Arc<Shared>, verdict: Verdict) -> Result<bool, Error> {
+        let Verdict { segment, found, .. } = verdict;
+        let total = found.live_bytes + found.dead_bytes;
+        if found.live.is_empty() {
+            self.read_at.remove(&segment);
+            Engine::of(shared).turn().state.written.counts.remove(&segment);
+            shared.log.recycle(segment).map_err(log_error)?;
+        } else if found.live_bytes * 100 <= total * REWRITE_BELOW {
+            let compaction = shared.log.compaction(segment).map_err(log_error)?;
+            self.job = Job::Rewrite { live: found.live, compaction: Box::new(compaction) };
+        } else if shared.log.segments().iter().any(|info| info.no == segment && info.generation == 0) {
+            let holes: Vec<_> =
+                found.dead.into_iter().filter(|range| range.end.0 - range.start.0 >= HOLE_MIN).collect();
+            if !holes.is_empty() {
+                shared.log.punch(segment, &holes).map_err(log_error)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Found {
+    fn add(&mut self, lsn: Lsn, bytes: u64, live: bool) {
+        if live {
+            self.live.push(lsn);
+            self.live_bytes += bytes;
+            if let Some(from) = self.dead_from.take() {
+                self.dead.push(from..lsn);
+            }
+        } else {
+            self.dead_bytes += bytes;
+            self.dead_from.get_or_insert(lsn);
+        }
+    }
+
+    fn close(&mut self, end: Lsn) {
+        if let Some(from) = self.dead_from.take() {
+            self.dead.push(from..end);
+        }
+    }
+}
+
+/// What may still point to a record.
+#[derive(Debug)]
+enum Pointer {
+    Entry { key: u64, pos: u64 },
+    Block { key: u64, first: weir_core::EntryId },
+    Nothing,
+}
+
+impl Pointer {
+    fn of(body: &[u8]) -> Self {
+        if let Some(entry) = EntryRecord::decode(body) {
+            return Self::Entry { key: entry.key, pos: entry.pos };
+        }
+        match Record::block_key(body) {
+            Some((key, rest)) => match Block::decode(&mut Reader::new(rest)) {
+                Some(block) => Self::Block { key, first: block.first_id() },
+                None => Self::Nothing,
+            },
+            None => Self::Nothing,
+        }
+    }
+
+    fn is_live(&self, state: &State, slots: &HashMap<u64, u32>, lsn: Lsn) -> bool {
+        let stream = |no: &u64| -> Option<&Stream> {
+            let key = state.keys.get(*slots.get(no)?)?;
+            if key.no == *no { key.stream() } else { None }
+        };
+        match self {
+            Self::Entry { key, pos } => stream(key).is_some_and(|stream| stream.is_live(*pos)),
+            Self::Block { key, first } => stream(key).is_some_and(|stream| stream.has_block(*first, lsn)),
+            Self::Nothing => false,
+        }
+    }
+}
+
+impl Stream {
+    /// Whether the entry at a position is there.
+    pub(crate) fn is_live(&self, pos: u64) -> bool {
+        let sealed = self.sealed.as_ref();
+        let tail = &self.tail.block;
+        let (first, count) = if self.tail.live > 0 && pos >= tail.first_pos() {
+            (tail.first_pos(), tail.count() as u64)
+        } else {
+            let head = sealed.and_then(|s| s.heads.iter_back_from(|head| head.first_pos > pos).next());
+            let Some(head) = head else { return false };
+            (head.first_pos, u64::from(head.count))
+        };
+        let gone = sealed.and_then(|s| s.deleted.get(&first)).copied().unwrap_or(0);
+        pos - first < count && gone & (1 << (pos - first)) == 0
+    }
+
+    /// Whether the block that begins with an entry has its home at `lsn`.
+    pub(crate) fn has_block(&self, first: weir_core::EntryId, lsn: Lsn) -> bool {
+        let head = self.sealed.as_ref().and_then(|sealed| sealed.heads.get(first));
+        head.is_some_and(|head| head.lsn == lsn)
+    }
+
+    /// Counts the entries the index points to, by the segment their block is in. An entry of a slow stream may be
+    /// counted with a later segment than its own.
+    pub(crate) fn count_by_segment(&self, segment_bytes: u64, guess: &mut Guess) {
+        for head in self.sealed.iter().flat_map(|sealed| sealed.heads.iter()) {
+            guess.entry(head.lsn.0 / segment_bytes).or_default().1 += u64::from(head.live);
+        }
+        for entry in self.tail.block.iter() {
+            guess.entry(entry.lsn.0 / segment_bytes).or_default().1 += 1;
+        }
+    }
+}
+
+/// The percentage of a segment's entries that seems alive.
+fn share(guess: &Guess, segment: u64) -> u64 {
+    match guess.get(&segment) {
+        Some((written, live)) if *written > 0 => (live * 100 / written).min(100),
+        _ => 0,
+    }
+}
+
+fn slots_by_key(shared: &Arc<Shared>) -> HashMap<u64, u32> {
+    let engine = Engine::of(shared);
+    let mut slots = HashMap::new();
+    let mut slot = 0;
+    loop {
+        let turn = engine.turn();
+        let end = turn.state.keys.end();
+        let last = end.min(slot + KEYS_PER_SLICE);
+        while slot < last {
+            slots.extend(turn.state.keys.get(slot).map(|key| (key.no, slot)));
+            slot += 1;
+        }
+        if slot >= end {
+            return slots;
+        }
+    }
+}

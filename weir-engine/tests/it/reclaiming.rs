@@ -1,0 +1,114 @@
+//! Space comes back: what trims and deletes leave behind is given back to the disk, and nothing else is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_core::{EntryId, ManualClock, Timestamp};
+use weir_engine::{Engine, Options, References, Trim, TrimBound};
+use weir_log::{LogOptions, MemoryDisk};
+
+use crate::streams::{add, key, values};
+
+const GRACE: Duration = Duration::from_secs(11);
+
+struct Rig {
+    disk: MemoryDisk,
+    clock: Arc<ManualClock>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self { disk: MemoryDisk::new(), clock: Arc::new(ManualClock::at(Timestamp(1_000_000))) }
+    }
+
+    fn open(&self) -> Engine {
+        let options = Options {
+            background: false,
+            log: LogOptions { segment_bytes: 256 << 10, ..LogOptions::default() },
+            ..Options::default()
+        };
+        Engine::open(Arc::new(self.disk.clone()), self.clock.clone(), options).expect("the folder opens")
+    }
+
+    /// Two snapshots, so that the segments before them may go, then background work until there is none.
+    fn settle(&self, engine: &Engine) {
+        engine.snapshot().expect("the disk works");
+        add(engine, "other", self.clock.as_ref().now_ms(), "x");
+        engine.snapshot().expect("the disk works");
+        for _ in 0..50 {
+            while engine.background_step().expect("the disk works") {}
+            self.clock.advance(GRACE);
+        }
+    }
+}
+
+trait NowMs {
+    fn now_ms(&self) -> u64;
+}
+
+impl NowMs for ManualClock {
+    fn now_ms(&self) -> u64 {
+        weir_core::Clock::now(self).0
+    }
+}
+
+fn segments(engine: &Engine) -> u64 {
+    engine.log_stats().segments
+}
+
+#[test]
+fn trimmed_segments_are_recycled() {
+    let rig = Rig::new();
+    let engine = rig.open();
+    for n in 1..=20_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.flush().unwrap();
+    let before = segments(&engine);
+    let trim =
+        Trim { bound: TrimBound::MaxLen(50), approximate: false, limit: 0, references: References::Keep };
+    assert_eq!(engine.turn().trim(key("s"), &trim).unwrap(), 19_950);
+    rig.settle(&engine);
+    assert!(before > 15, "the run is long enough: {before}");
+    assert!(segments(&engine) <= 6, "{} of {before} segments are left", segments(&engine));
+    let kept = values(&engine, "s");
+    assert_eq!(kept.len(), 50);
+    engine.sync().unwrap();
+    drop(engine);
+    assert_eq!(values(&rig.open(), "s"), kept);
+}
+
+#[test]
+fn mostly_dead_segments_are_rewritten_and_entries_keep_their_places() {
+    let rig = Rig::new();
+    let engine = rig.open();
+    for n in 1..=20_000 {
+        add(&engine, "s", n, &format!("value number {n:0200}"));
+    }
+    let doomed: Vec<EntryId> = (1..=20_000).filter(|n| n % 8 != 0).map(|n| EntryId::new(n, 1)).collect();
+    for part in doomed.chunks(500) {
+        loop {
+            let answer = engine.turn().delete(key("s"), part);
+            match answer {
+                Ok(gone) => break assert_eq!(gone, part.len() as u64),
+                Err(weir_engine::Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    engine.flush().unwrap();
+    let before = engine.log_bytes();
+    rig.settle(&engine);
+    assert!(engine.log_stats().compacted > 10, "{:?}", engine.log_stats());
+    assert!(engine.log_bytes() < before / 2, "{} of {before} bytes are left", engine.log_bytes());
+    let check = |engine: &Engine| {
+        let kept = values(engine, "s");
+        assert_eq!(kept.len(), 2_500);
+        assert_eq!(kept[0], (EntryId::new(8, 1), format!("value number {:0200}", 8)));
+        assert_eq!(kept[2_499], (EntryId::new(20_000, 1), format!("value number {:0200}", 20_000)));
+    };
+    check(&engine);
+    engine.sync().unwrap();
+    drop(engine);
+    check(&rig.open());
+}

@@ -1,0 +1,171 @@
+//! One execution of one command: its arguments and everything it may touch.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+use weir_core::{EntryId, Error, ErrorKind};
+use weir_engine::{Cold, Engine, Halt, KeyRef, Turn};
+use weir_resp::Request;
+
+use super::client::{Client, ClientNo};
+use super::command::Command;
+use super::door::Door;
+use super::errors;
+use super::number::parse_i64;
+use super::reply::{ReadRequest, Reply};
+
+/// What a command's function gives back.
+pub(crate) type Answer = Result<Reply, Stop>;
+
+/// IDs of one command; so many need no allocation.
+pub(crate) type Ids = SmallVec<[EntryId; 16]>;
+
+/// Why there is no reply (yet).
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The request is refused with this text.
+    Refused(Cow<'static, [u8]>),
+    /// The engine refused or failed.
+    Engine(Error),
+    /// The index has to be read from disk first. Nothing was changed, here or in the engine; the command is run again.
+    Cold(Cold),
+    /// There is nothing to answer yet: the client waits.
+    Wait(Box<Wait>),
+}
+
+/// A read that is to wait.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) request: ReadRequest,
+    /// Milliseconds; zero = without end.
+    pub(crate) timeout: u64,
+    /// See [`weir_engine::ReadOutcome::retry_at`].
+    pub(crate) retry_at: Option<u64>,
+}
+
+impl Stop {
+    /// A refusal with a text known beforehand.
+    pub(crate) const fn refused(text: &'static str) -> Self {
+        Self::Refused(Cow::Borrowed(text.as_bytes()))
+    }
+}
+
+impl From<&'static str> for Stop {
+    fn from(text: &'static str) -> Self {
+        Self::refused(text)
+    }
+}
+
+impl From<Vec<u8>> for Stop {
+    fn from(text: Vec<u8>) -> Self {
+        Self::Refused(Cow::Owned(text))
+    }
+}
+
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Error(error) => Self::Engine(error),
+            Halt::Cold(cold) => Self::Cold(cold),
+        }
+    }
+}
+
+/// Gives an error of the engine the text of the command at hand.
+pub(crate) trait OrRefuse<T> {
+    /// Replaces errors for which `kind` holds.
+    fn or_refuse<S: Into<Stop>>(
+        self,
+        kind: impl FnOnce(&ErrorKind) -> bool,
+        text: impl FnOnce() -> S,
+    ) -> Result<T, Stop>;
+}
+
+impl<T> OrRefuse<T> for Result<T, Halt> {
+    fn or_refuse<S: Into<Stop>>(
+        self,
+        kind: impl FnOnce(&ErrorKind) -> bool,
+        text: impl FnOnce() -> S,
+    ) -> Result<T, Stop> {
+        self.map_err(|halt| match halt {
+            Halt::Error(error) if kind(error.kind()) => text().into(),
+            halt => halt.into(),
+        })
+    }
+}
+
+/// The group, or the stream it should be in, does not exist.
+pub(crate) fn no_group(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSuchGroup | ErrorKind::NoSuchStream)
+}
+
+/// One execution of one command.
+pub(crate) struct Call<'c, 'e> {
+    pub(crate) command: &'static Command,
+    /// The words of the request; the first is the command's name.
+    pub(crate) args: Request<'c>,
+    pub(crate) turn: &'c mut Turn<'e>,
+    pub(crate) engine: &'c Engine,
+    pub(crate) door: &'c mut Door,
+    pub(crate) who: ClientNo,
+    /// Whether it runs inside EXEC, where nothing waits.
+    pub(crate) in_exec: bool,
+}
+
+impl std::fmt::Debug for Call<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("command", &self.command).field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Call<'c, '_> {
+    /// How many words the request has.
+    pub(crate) fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// The word at `index`; empty where there is none.
+    pub(crate) fn arg(&self, index: usize) -> &'c [u8] {
+        self.args.get(index).unwrap_or_default()
+    }
+
+    /// The key at `index`, in the client's database.
+    pub(crate) fn key(&mut self, index: usize) -> KeyRef<'c> {
+        KeyRef { ns: self.client().ns, name: self.arg(index) }
+    }
+
+    /// The client that asked.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        self.door.client(self.who)
+    }
+
+    /// Whether the word at `index` is this option, in whatever case.
+    pub(crate) fn is(&self, index: usize, option: &str) -> bool {
+        self.arg(index).eq_ignore_ascii_case(option.as_bytes())
+    }
+
+    /// The integer at `index`.
+    pub(crate) fn int(&self, index: usize) -> Result<i64, Stop> {
+        self.int_or(index, errors::NOT_AN_INTEGER)
+    }
+
+    /// The integer at `index`, with a text of its own for what is none.
+    pub(crate) fn int_or(&self, index: usize, text: &'static str) -> Result<i64, Stop> {
+        parse_i64(self.arg(index)).ok_or(Stop::refused(text))
+    }
+
+    /// The entry ID at `index`, where `-` and `+` have no meaning.
+    pub(crate) fn id(&self, index: usize) -> Result<EntryId, Stop> {
+        EntryId::parse(self.arg(index), 0).map_err(|_| Stop::refused(errors::INVALID_ID))
+    }
+
+    /// The entry IDs from `index` up to, not including, `end`.
+    pub(crate) fn ids(&self, index: usize, end: usize) -> Result<Ids, Stop> {
+        (index..end).map(|at| self.id(at)).collect()
+    }
+
+    /// The error for too few or too many words.
+    pub(crate) fn wrong_arity(&self) -> Stop {
+        errors::wrong_arity(self.command.name).into()
+    }
+}

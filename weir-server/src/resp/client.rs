@@ -1,0 +1,174 @@
+//! What the door knows of each client, apart from its socket and buffers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use weir_engine::{NamespaceNo, WaiterId, WatchId};
+use weir_resp::Proto;
+
+use super::reply::ReadRequest;
+
+/// Where a client stands among the connections; reused after it has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ClientNo(pub(crate) u32);
+
+impl ClientNo {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// What the engine is told to call this client's waiting reads.
+    pub(crate) fn token(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    pub(crate) fn from_token(token: u64) -> Option<Self> {
+        u32::try_from(token).ok().map(Self)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Peer {
+    Tcp { peer: SocketAddr, local: SocketAddr },
+    Unix,
+}
+
+/// Whether a client is to be disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Closing {
+    #[default]
+    No,
+    /// When it has taken its answers.
+    AfterReplies,
+    /// As soon as the turn is over.
+    Now,
+}
+
+/// What `CLIENT REPLY` said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// None for the next command.
+    SkipNext,
+    /// None for this command.
+    SkipThis,
+}
+
+/// Commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub(crate) struct Multi {
+    /// The queued commands, as RESP.
+    pub(crate) queued: Vec<u8>,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Whether one was refused, so that EXEC must be.
+    pub(crate) refused: bool,
+}
+
+/// A read that waits.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    pub(crate) waiter: WaiterId,
+    pub(crate) request: ReadRequest,
+    /// When it gives up, on the clock's monotonic scale.
+    pub(crate) deadline: Option<Duration>,
+    /// When pending rows may have become old enough for it.
+    pub(crate) retry_at: Option<Duration>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) peer: Peer,
+    pub(crate) name: Box<[u8]>,
+    pub(crate) lib_name: Box<[u8]>,
+    pub(crate) lib_version: Box<[u8]>,
+    pub(crate) proto: Proto,
+    pub(crate) ns: NamespaceNo,
+    pub(crate) is_authenticated: bool,
+    pub(crate) replies: Replies,
+    pub(crate) closing: Closing,
+    pub(crate) multi: Option<Box<Multi>>,
+    pub(crate) watched: Vec<WatchId>,
+    pub(crate) blocked: Option<Box<Blocked>>,
+    /// When it connected and when it last asked, on the clock's monotonic scale.
+    pub(crate) connected_at: Duration,
+    pub(crate) asked_at: Duration,
+    pub(crate) last_command: &'static str,
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, peer: Peer, is_authenticated: bool, now: Duration) -> Self {
+        Self {
+            id,
+            peer,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+            proto: Proto::Resp2,
+            ns: NamespaceNo(0),
+            is_authenticated,
+            replies: Replies::On,
+            closing: Closing::No,
+            multi: None,
+            watched: Vec::new(),
+            blocked: None,
+            connected_at: now,
+            asked_at: now,
+            last_command: "NULL",
+        }
+    }
+
+    /// Whether its next command may be executed now.
+    pub(crate) fn may_run(&self) -> bool {
+        self.blocked.is_none() && self.closing == Closing::No
+    }
+}
+
+/// All clients, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    slots: Vec<Option<Box<Client>>>,
+    free: Vec<ClientNo>,
+    len: usize,
+}
+
+impl Clients {
+    pub(crate) fn insert(&mut self, client: Client) -> ClientNo {
+        self.len += 1;
+        if let Some(no) = self.free.pop() {
+            self.slots[no.index()] = Some(Box::new(client));
+            return no;
+        }
+        let no = ClientNo(u32::try_from(self.slots.len()).expect("clients are limited"));
+        self.slots.push(Some(Box::new(client)));
+        no
+    }
+
+    pub(crate) fn remove(&mut self, no: ClientNo) -> Option<Box<Client>> {
+        let client = self.slots.get_mut(no.index())?.take()?;
+        self.free.push(no);
+        self.len -= 1;
+        Some(client)
+    }
+
+    pub(crate) fn get(&self, no: ClientNo) -> Option<&Client> {
+        self.slots.get(no.index())?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, no: ClientNo) -> Option<&mut Client> {
+        self.slots.get_mut(no.index())?.as_deref_mut()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientNo, &Client)> {
+        (0_u32..).zip(&self.slots).filter_map(|(no, slot)| Some((ClientNo(no), slot.as_deref()?)))
+    }
+}

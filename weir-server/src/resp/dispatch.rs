@@ -1,0 +1,248 @@
+//! What holds for every command: it exists, has enough words, its client may use it; then it runs, is queued or waits.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use weir_core::ErrorKind;
+use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
+use weir_resp::Request;
+
+use super::call::{Call, Stop, Wait};
+use super::client::{Blocked, Client, ClientNo, Multi};
+use super::command::{Command, Run, flag};
+use super::door::Door;
+use super::errors;
+use super::reply::{ReadRequest, Reply, StreamsReply};
+use super::table::find_subcommand;
+
+/// How long to wait before asking again when the engine could not say.
+const RETRY_PAUSE_MS: u64 = 100;
+
+type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
+
+/// Executes one request of one client; its answer is in the outbox afterwards, unless the client waits.
+///
+/// # Errors
+/// The part of the index that has to be read first; then nothing has happened, and the request is to be tried again.
+pub(crate) fn execute(
+    door: &mut Door,
+    engine: &Engine,
+    turn: &mut Turn<'_>,
+    who: ClientNo,
+    args: Request<'_>,
+) -> Result<(), Cold> {
+    let (command, run) = match resolve(door, args) {
+        Ok(found) => found,
+        Err(text) => {
+            refuse(door, who, text);
+            return Ok(());
+        }
+    };
+    if let Some(text) = forbidden(door.client(who), command) {
+        refuse(door, who, Cow::Borrowed(text.as_bytes()));
+        return Ok(());
+    }
+    if door.client(who).multi.is_some() && !command.has(flag::AT_ONCE) {
+        enqueue(door, who, args, command);
+        return Ok(());
+    }
+    let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
+    match run(&mut call) {
+        Ok(reply) => door.answer(who, reply),
+        Err(Stop::Cold(cold)) => return Err(cold),
+        Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
+        Err(stop) => door.answer(who, refusal(stop)),
+    }
+    after_command(door, turn, who, command);
+    Ok(())
+}
+
+/// Executes a command that was queued, inside EXEC.
+pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Reply {
+    match resolve(call.door, args) {
+        Err(text) => Reply::Error(text),
+        Ok((command, run)) => {
+            let mut inner = Call {
+                command,
+                args,
+                turn: call.turn,
+                engine: call.engine,
+                door: call.door,
+                who: call.who,
+                in_exec: true,
+            };
+            run(&mut inner).unwrap_or_else(refusal)
+        }
+    }
+}
+
+/// Finds the row, its function, and whether there are enough words.
+fn resolve(door: &Door, args: Request<'_>) -> Result<(&'static Command, RunFn), Cow<'static, [u8]>> {
+    let name = args.get(0).unwrap_or_default();
+    let Some(command) = door.table.find(name) else {
+        return Err(errors::unknown_command(name, args.skip(1).iter()).into());
+    };
+    let (command, run) = match command.run {
+        Run::Call(run) => (command, run),
+        Run::Both(run, _) if args.len() == 1 => (command, run),
+        Run::Container(_) | Run::Both(..) => subcommand(command, args)?,
+    };
+    if !command.accepts(args.len()) {
+        return Err(errors::wrong_arity(command.name).into());
+    }
+    Ok((command, run))
+}
+
+fn subcommand(
+    container: &'static Command,
+    args: Request<'_>,
+) -> Result<(&'static Command, RunFn), Cow<'static, [u8]>> {
+    let Some(name) = args.get(1) else {
+        return Err(errors::wrong_arity(container.name).into());
+    };
+    match find_subcommand(container, name) {
+        Some(row @ Command { run: Run::Call(run), .. }) => Ok((row, *run)),
+        _ => Err(errors::unknown_subcommand(container.name, name).into()),
+    }
+}
+
+/// Why this client may not use this command now.
+fn forbidden(client: &Client, command: &Command) -> Option<&'static str> {
+    if !client.is_authenticated && !command.has(flag::NO_AUTH) {
+        return Some(errors::NO_AUTH);
+    }
+    if client.multi.is_some() && command.has(flag::NO_MULTI) {
+        return Some("ERR Command not allowed inside a transaction");
+    }
+    None
+}
+
+/// Answers with an error; inside MULTI the transaction is spoilt.
+fn refuse(door: &mut Door, who: ClientNo, text: Cow<'static, [u8]>) {
+    if let Some(multi) = &mut door.client(who).multi {
+        multi.refused = true;
+    }
+    door.answer(who, Reply::Error(text));
+}
+
+fn enqueue(door: &mut Door, who: ClientNo, args: Request<'_>, command: &'static Command) {
+    let most = door.config.limits.queued_bytes;
+    let client = door.client(who);
+    client.last_command = command.name;
+    let multi: &mut Multi = client.multi.as_mut().expect("only called inside MULTI");
+    if multi.queued.len().saturating_add(args.payload_bytes()) > most {
+        let text = "ERR the transaction is too large; raise the limit queued_bytes or send smaller ones";
+        return refuse(door, who, Cow::Borrowed(text.as_bytes()));
+    }
+    weir_resp::command(&mut multi.queued, args);
+    multi.count += 1;
+    door.answer(who, Reply::Simple("QUEUED"));
+}
+
+/// The reply that says why there is no other.
+fn refusal(stop: Stop) -> Reply {
+    match stop {
+        Stop::Refused(text) => Reply::Error(text),
+        Stop::Engine(error) => Reply::Error(errors::text(&error)),
+        Stop::Cold(_) | Stop::Wait(_) => Reply::error("ERR the command cannot wait inside a transaction"),
+    }
+}
+
+/// Serves whom the command made something visible for, before anybody else's command runs.
+fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
+    door.counters.commands += 1;
+    door.client(who).last_command = command.name;
+    if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
+        turn.serve_waiters();
+        deliver_served(door, turn);
+    }
+}
+
+fn block(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, wait: Wait) {
+    let now = door.clock.elapsed();
+    let deadline = (wait.timeout > 0).then(|| now + Duration::from_millis(wait.timeout));
+    let request = wait.request;
+    let waiter = match &request {
+        ReadRequest::Plain(read) => turn.wait_read(read.clone(), who.token()),
+        ReadRequest::Group(read) => turn.wait_group(read.clone(), who.token()),
+    };
+    let waiter = match waiter {
+        Ok(waiter) => waiter,
+        Err(halt) => return door.answer(who, refusal(halt.into())),
+    };
+    let retry_at = wait.retry_at.map(|at| now + Duration::from_millis(at.saturating_sub(turn.now().0)));
+    let blocked = Blocked { waiter, request, deadline, retry_at };
+    door.timers.add(&blocked, who);
+    door.client(who).blocked = Some(Box::new(blocked));
+}
+
+/// Asks a group read again that waits for pending rows to become old enough.
+pub(crate) fn retry(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo) {
+    let now = door.clock.elapsed();
+    let Some(blocked) = door.clients.get_mut(who).and_then(|client| client.blocked.as_mut()) else { return };
+    let ReadRequest::Group(read) = &blocked.request else { return };
+    let outcome = match turn.read_group(read) {
+        Ok(outcome) if outcome.streams.is_empty() => {
+            let wait = outcome.retry_at.map_or(RETRY_PAUSE_MS, |at| at.saturating_sub(turn.now().0).max(1));
+            blocked.retry_at = Some(now + Duration::from_millis(wait));
+            return door.timers.add(blocked, who);
+        }
+        Ok(outcome) => Ok(outcome),
+        Err(halt) => Err(Stop::from(halt)),
+    };
+    turn.cancel(blocked.waiter);
+    let Some(blocked) = door.unblock(who) else { return };
+    let reply = match outcome {
+        Ok(outcome) => streams_reply(blocked.request, outcome),
+        Err(Stop::Engine(error)) if *error.kind() == ErrorKind::NoSuchGroup => {
+            Reply::Error(Cow::Owned(lost_group(turn, &blocked.request)))
+        }
+        Err(stop) => refusal(stop),
+    };
+    door.answer(who, reply);
+}
+
+/// Answers clients whose waiting reads the engine has served.
+pub(crate) fn deliver_served(door: &mut Door, turn: &mut Turn<'_>) {
+    for served in turn.take_served() {
+        let Some(who) = ClientNo::from_token(served.token) else { continue };
+        let blocked = door.clients.get(who).and_then(|client| client.blocked.as_ref());
+        if blocked.is_none_or(|blocked| blocked.waiter != served.waiter) {
+            continue;
+        }
+        if let Some(blocked) = door.unblock(who) {
+            let reply = served_reply(turn, blocked.request, served);
+            door.answer(who, reply);
+        }
+    }
+}
+
+fn served_reply(turn: &mut Turn<'_>, request: ReadRequest, served: Served) -> Reply {
+    match served.result {
+        Ok(outcome) => streams_reply(request, outcome),
+        Err(ErrorKind::NoSuchGroup) => Reply::Error(Cow::Owned(lost_group(turn, &request))),
+        Err(kind) => Reply::Error(errors::text(&kind.into())),
+    }
+}
+
+/// The text for a waiting group read whose group has gone: it names the first stream that lacks it.
+fn lost_group(turn: &mut Turn<'_>, request: &ReadRequest) -> Vec<u8> {
+    let ReadRequest::Group(read) = request else {
+        return errors::NO_SUCH_KEY.as_bytes().to_vec();
+    };
+    let index = turn.check_groups(read).err().map_or(0, |(index, _)| index);
+    errors::no_group_to_read(request.stream_name(index), &read.group)
+}
+
+/// What a read answers: a null when nothing was found.
+pub(crate) fn streams_reply(request: ReadRequest, outcome: ReadOutcome) -> Reply {
+    if outcome.streams.is_empty() {
+        return Reply::NullArray;
+    }
+    Reply::Streams(Box::new(StreamsReply { request, outcome }))
+}
+
+/// Whether a group read asks for somebody's history, which never waits.
+pub(crate) fn reads_history(read: &ReadGroup) -> bool {
+    read.streams.iter().any(|(_, from)| matches!(from, GroupReadFrom::History(_)))
+}

@@ -1,0 +1,153 @@
+//! What all commands share beside the engine: clients, settings, counters, and the answers of the round.
+
+use std::sync::Arc;
+
+use weir_core::Clock;
+use weir_engine::{NamespaceNo, Turn};
+use weir_resp::Proto;
+
+use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
+use super::config::Config;
+use super::errors;
+use super::reply::Reply;
+use super::table::Table;
+use super::timers::Timers;
+
+/// RESP databases, namespaces 0 to 15.
+pub(crate) const DATABASES: u32 = 16;
+
+/// An answer or a message on its way to a client.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) to: ClientNo,
+    /// The protocol in force when it was made.
+    pub(crate) proto: Proto,
+    pub(crate) reply: Reply,
+}
+
+/// Things that are counted for INFO.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: u64,
+    pub(crate) rejected_connections: u64,
+    pub(crate) commands: u64,
+    pub(crate) errors: u64,
+    pub(crate) input_bytes: u64,
+    pub(crate) output_bytes: u64,
+}
+
+/// The shared state of one door.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) config: Config,
+    pub(crate) table: Table,
+    pub(crate) clients: Clients,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    /// Answers of the round, in the order they were made; they leave after the flush.
+    pub(crate) outbox: Vec<Outgoing>,
+    /// Clients that stopped waiting and may have commands left in their buffers.
+    pub(crate) woken: Vec<ClientNo>,
+    /// Clients that are to be disconnected when they have taken their answers, or at once.
+    pub(crate) leaving: Vec<ClientNo>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: std::time::Duration,
+    next_client: u64,
+}
+
+impl Door {
+    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let started = clock.elapsed();
+        Self {
+            config,
+            table: Table::new(),
+            clients: Clients::default(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            outbox: Vec::new(),
+            woken: Vec::new(),
+            leaving: Vec::new(),
+            clock,
+            started,
+            next_client: 0,
+        }
+    }
+
+    /// A number for a new client, never used before.
+    pub(crate) fn next_client_id(&mut self) -> u64 {
+        self.next_client += 1;
+        self.next_client
+    }
+
+    /// The client a command came from.
+    pub(crate) fn client(&mut self, no: ClientNo) -> &mut Client {
+        self.clients.get_mut(no).expect("a client stays until the end of the round")
+    }
+
+    /// Disconnects a client, when it has taken its answers or as soon as the round is over.
+    pub(crate) fn close(&mut self, no: ClientNo, when: Closing) {
+        if let Some(client) = self.clients.get_mut(no) {
+            client.closing = client.closing.max(when);
+            self.leaving.push(no);
+        }
+    }
+
+    /// Sends the answer of a command.
+    pub(crate) fn answer(&mut self, to: ClientNo, reply: Reply) {
+        let Some(client) = self.clients.get_mut(to) else { return };
+        let proto = client.proto;
+        if let Reply::Error(_) = reply {
+            self.counters.errors += 1;
+        }
+        match client.replies {
+            Replies::On => {}
+            Replies::SkipNext => client.replies = Replies::SkipThis,
+            Replies::Off => return,
+            Replies::SkipThis => {
+                client.replies = Replies::On;
+                return;
+            }
+        }
+        if !matches!(reply, Reply::Nothing) {
+            self.outbox.push(Outgoing { to, proto, reply });
+        }
+    }
+
+    /// Sends a message that is no answer.
+    pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
+        let Some(client) = self.clients.get(to) else { return };
+        self.outbox.push(Outgoing { to, proto: client.proto, reply });
+    }
+
+    /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
+    pub(crate) fn unblock(&mut self, no: ClientNo) -> Option<Box<Blocked>> {
+        let blocked = self.clients.get_mut(no)?.blocked.take()?;
+        self.timers.remove(&blocked, no);
+        self.woken.push(no);
+        Some(blocked)
+    }
+
+    /// Lets go of what a client holds in the engine: its waiting read and its watched keys.
+    pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
+        let Some(client) = self.clients.get_mut(no) else { return };
+        for watch in client.watched.drain(..) {
+            turn.unwatch(watch);
+        }
+        if let Some(blocked) = client.blocked.take() {
+            turn.cancel(blocked.waiter);
+            self.timers.remove(&blocked, no);
+        }
+    }
+
+    /// Makes every answer of the round an error, because what they say may not survive a crash.
+    pub(crate) fn fail_round(&mut self) {
+        for outgoing in &mut self.outbox {
+            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
+        }
+    }
+
+    /// The namespace of a database by its number.
+    pub(crate) fn database(number: i64) -> Option<NamespaceNo> {
+        u32::try_from(number).ok().filter(|number| *number < DATABASES).map(NamespaceNo)
+    }
+}

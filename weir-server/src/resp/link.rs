@@ -1,0 +1,249 @@
+//! A client's socket and buffers.
+//!
+//! ```text
+//!  input   |executed|decoded, in the batch|received|free|
+//!          0      start               decoded     end   len
+//! ```
+//! Invariants:
+//! * `start ≤ decoded ≤ end ≤ input.len()`, and between two batches `start == decoded`.
+//! * A connection with nothing to execute and nothing to send holds no buffer.
+
+use std::io::{self, Read, Write};
+
+use weir_resp::{Args, Decoder, Limits, Progress};
+
+use super::pool::{CHUNK, Pool};
+use super::socket::Socket;
+
+/// What a read of the socket brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Bytes, and perhaps there are more.
+    More(usize),
+    /// Bytes, and no more for now.
+    All(usize),
+    /// The peer has closed or is gone.
+    Closed,
+    /// The buffer is full; some of it has to be executed first.
+    Full,
+}
+
+/// A client's socket and buffers.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: Socket,
+    input: Vec<u8>,
+    start: usize,
+    decoded: usize,
+    end: usize,
+    /// The least length of input that can complete the request at its end.
+    need: usize,
+    decoder: Decoder,
+    /// Arguments of a request that stopped in the middle.
+    args: Args,
+    output: Vec<u8>,
+    sent: usize,
+    /// Whether the socket may have bytes to read.
+    pub(crate) is_readable: bool,
+    /// Whether it stands in the list of readable connections.
+    pub(crate) in_readable: bool,
+    /// Whether it stands in the queue of those with requests to execute.
+    pub(crate) in_queue: bool,
+    /// Whether it stands in the list of those with answers to send.
+    pub(crate) in_sending: bool,
+    /// Whether the system said that the peer sends no more; there may be bytes before the end.
+    pub(crate) is_ending: bool,
+    /// Whether the end was read.
+    pub(crate) is_finished: bool,
+}
+
+impl Link {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            input: Vec::new(),
+            start: 0,
+            decoded: 0,
+            end: 0,
+            need: 0,
+            decoder: Decoder::new(),
+            args: Args::new(),
+            output: Vec::new(),
+            sent: 0,
+            is_readable: true,
+            in_readable: false,
+            in_queue: false,
+            in_sending: false,
+            is_ending: false,
+            is_finished: false,
+        }
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    // ---- input -------------------------------------------------------------------------------------------------
+
+    /// Reads from the socket once. Only between batches.
+    pub(crate) fn receive(&mut self, pool: &mut Pool, most: usize) -> Received {
+        if !self.make_room(pool, most) {
+            return Received::Full;
+        }
+        loop {
+            let room = &mut self.input[self.end..];
+            match self.socket.read(room) {
+                Ok(0) => return Received::Closed,
+                Ok(got) if got == room.len() => {
+                    self.end += got;
+                    return Received::More(got);
+                }
+                Ok(got) => {
+                    self.end += got;
+                    return Received::All(got);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.give_back(pool);
+                    return Received::All(0);
+                }
+                Err(_) => return Received::Closed,
+            }
+        }
+    }
+
+    /// Whether [`Link::receive`] would find room.
+    pub(crate) fn can_receive(&self, most: usize) -> bool {
+        self.start > 0 || self.end < self.input.len() || self.end < most || self.need > self.end
+    }
+
+    /// Makes room for more input; `false` when so much is waiting that some has to be executed first.
+    fn make_room(&mut self, pool: &mut Pool, most: usize) -> bool {
+        if self.input.is_empty() {
+            self.input = pool.take_input();
+        }
+        if self.start > 0 && (self.start == self.end || self.input.len() - self.end < CHUNK / 2) {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.decoded -= self.start;
+            self.need = self.need.saturating_sub(self.start);
+            self.start = 0;
+        }
+        if self.end < self.input.len() {
+            return true;
+        }
+        // A single request may be larger than what may wait; the decoder bounds it.
+        if !self.can_receive(most) {
+            return false;
+        }
+        // Grown by what has come, not by what was announced.
+        self.input.resize(self.input.len() * 2, 0);
+        true
+    }
+
+    /// Gives the buffer back when there is nothing in it.
+    pub(crate) fn give_back(&mut self, pool: &mut Pool) {
+        if self.start == self.end && !self.input.is_empty() {
+            (self.start, self.decoded, self.end, self.need) = (0, 0, 0, 0);
+            pool.give_input(std::mem::take(&mut self.input));
+        }
+    }
+
+    /// Whether there may be a whole request among the bytes that were not decoded.
+    pub(crate) fn can_decode(&self) -> bool {
+        self.decoded < self.end && self.end >= self.need
+    }
+
+    /// Decodes the next request: where its bytes are, behind [`Link::input`].
+    pub(crate) fn decode(&mut self, args: &mut Args, limits: &Limits) -> (Progress, usize) {
+        if !self.decoder.is_idle() {
+            std::mem::swap(args, &mut self.args);
+        }
+        let at = self.decoded;
+        let progress = self.decoder.decode(&self.input[at..self.end], args, limits);
+        match progress {
+            Progress::Complete { consumed } => {
+                self.decoded += consumed;
+                self.need = 0;
+            }
+            Progress::Empty { consumed } => {
+                self.decoded += consumed;
+                if self.start == at {
+                    self.start = self.decoded;
+                }
+            }
+            Progress::Incomplete { need_at_least } => {
+                std::mem::swap(args, &mut self.args);
+                self.need = at + need_at_least;
+            }
+            Progress::HttpRequest | Progress::Error(_) => {}
+        }
+        (progress, at)
+    }
+
+    /// The bytes from a request on, as [`Link::decode`] said where it is.
+    pub(crate) fn input(&self, at: usize) -> &[u8] {
+        &self.input[at..self.end]
+    }
+
+    /// The requests up to `end` have been executed.
+    pub(crate) fn executed(&mut self, end: usize) {
+        self.start = end;
+    }
+
+    /// Forgets what was decoded and not executed; it is decoded again when the client may go on.
+    pub(crate) fn rewind(&mut self) {
+        self.decoded = self.start;
+        self.need = 0;
+        self.decoder = Decoder::new();
+        self.args = Args::new();
+    }
+
+    // ---- output ------------------------------------------------------------------------------------------------
+
+    /// Where answers are appended.
+    pub(crate) fn output(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        if self.output.capacity() == 0 {
+            self.output = pool.take_output();
+        }
+        &mut self.output
+    }
+
+    /// Bytes that the client has yet to take.
+    pub(crate) fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Sends what it takes.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub(crate) fn send(&mut self, pool: &mut Pool) -> io::Result<usize> {
+        let mut total = 0;
+        while self.sent < self.output.len() {
+            match self.socket.write(&self.output[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.sent += written;
+                    total += written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.sent == self.output.len() && self.output.capacity() > 0 {
+            self.sent = 0;
+            pool.give_output(std::mem::take(&mut self.output));
+        } else if self.sent >= CHUNK && self.sent * 2 > self.output.len() {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+        Ok(total)
+    }
+
+    /// Heap bytes held, for accounting.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.input.capacity() + self.output.capacity() + self.args.heap_bytes()
+    }
+}

@@ -1,0 +1,425 @@
+//! The loop: wait for sockets, read them, run a round, write the answers.
+//!
+//! One thread. It sleeps only in `poll`, after looking for more for a few microseconds: a client that answers at once
+//! is served twice as fast that way, and one that does not costs nothing.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+use weir_core::Clock;
+use weir_engine::{Engine, Turn};
+
+use super::client::{Client, ClientNo, Closing, Peer};
+use super::config::Config;
+use super::dispatch;
+use super::door::Door;
+use super::link::{Link, Received};
+use super::pool::Pool;
+use super::reply::Reply;
+use super::round::{Batch, Links, Round, may_queue};
+use super::socket::{Listener, Socket};
+
+/// Events taken from the system at a time.
+const EVENTS: usize = 1_024;
+/// Connections accepted from one listener between two rounds.
+const ACCEPTS: usize = 64;
+/// How long to wait after the system refused to accept a connection, for want of descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a stopping server waits for clients to take their answers.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+const WAKER: Token = Token(usize::MAX);
+/// Listener n has the token `LISTENERS - n`.
+const LISTENERS: usize = usize::MAX - 1;
+
+/// A RESP server that is ready to run.
+#[derive(Debug)]
+pub struct Server {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Listener>,
+    engine: Engine,
+    door: Door,
+    links: Links,
+    pool: Pool,
+    batch: Batch,
+    /// Clients with requests to execute, in the order they get their turn.
+    queue: VecDeque<ClientNo>,
+    /// Clients whose sockets may have bytes.
+    readable: Vec<ClientNo>,
+    /// Clients that have answers to take.
+    sending: Vec<ClientNo>,
+    /// When to try accepting again although no event tells so.
+    accept_again: Option<Duration>,
+    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+    waker: Arc<Waker>,
+    spin: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    served: AtomicBool,
+}
+
+/// Stops a running [`Server`] from any thread.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    waker: Arc<Waker>,
+}
+
+impl Stopper {
+    /// Asks the server to execute what it has received, answer it, and return.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        // A waker fails only when the server's poll is gone, and then there is nothing left to stop.
+        drop(self.waker.wake());
+    }
+}
+
+impl Server {
+    /// A server for these listeners on this engine.
+    ///
+    /// # Errors
+    /// When the system refuses what a poll needs.
+    pub fn new(
+        mut listeners: Vec<Listener>,
+        engine: Engine,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        for (nth, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(LISTENERS - nth))?;
+        }
+        let shared = Arc::new(Shared::default());
+        let bell = Stopper { shared: shared.clone(), waker: waker.clone() };
+        engine.on_served(Box::new(move || {
+            if !bell.shared.served.swap(true, Ordering::AcqRel) {
+                drop(bell.waker.wake());
+            }
+        }));
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            listeners,
+            engine,
+            door: Door::new(config, clock.clone()),
+            links: Vec::new(),
+            pool: Pool::default(),
+            batch: Batch::default(),
+            queue: VecDeque::new(),
+            readable: Vec::new(),
+            sending: Vec::new(),
+            accept_again: None,
+            clock,
+            shared,
+            waker,
+            spin: Duration::ZERO,
+        })
+    }
+
+    /// What stops the server.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { shared: self.shared.clone(), waker: self.waker.clone() }
+    }
+
+    /// Serves until it is stopped; returns when everything received is executed and answered.
+    ///
+    /// # Errors
+    /// When the system refuses to wait for sockets.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.wait()?;
+            self.handle_events();
+            self.receive();
+            self.round();
+            self.send();
+            self.disconnect();
+        }
+        self.farewell();
+        Ok(())
+    }
+
+    // ---- waiting -----------------------------------------------------------------------------------------------
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) -> io::Result<()> {
+        let is_busy = !self.queue.is_empty() || self.readable.iter().any(|who| self.can_receive(*who));
+        if is_busy || self.accept_again == Some(Duration::ZERO) {
+            return self.poll_for(Some(Duration::ZERO));
+        }
+        if self.look_around()? {
+            return Ok(());
+        }
+        let now = self.clock.elapsed();
+        // The system counts milliseconds; a deadline must not make the loop turn without effect.
+        let deadline = self.door.timers.next().map(|at| at.saturating_sub(now) + Duration::from_millis(1));
+        let timeout = match (deadline, self.accept_again) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.poll_for(timeout)
+    }
+
+    /// Looks for events for a few microseconds. How long depends on how often that was worth it.
+    fn look_around(&mut self) -> io::Result<bool> {
+        let most = self.door.config.limits.spin;
+        if self.spin.is_zero() {
+            self.spin = most / 8;
+            return Ok(false);
+        }
+        let until = self.clock.elapsed() + self.spin;
+        loop {
+            self.poll_for(Some(Duration::ZERO))?;
+            if !self.events.is_empty() {
+                self.spin = (self.spin * 2).min(most);
+                return Ok(true);
+            }
+            if self.clock.elapsed() >= until {
+                self.spin = if self.spin < most / 8 { Duration::ZERO } else { self.spin / 2 };
+                return Ok(false);
+            }
+        }
+    }
+
+    fn poll_for(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            other => other,
+        }
+    }
+
+    fn can_receive(&self, who: ClientNo) -> bool {
+        let link = self.links.get(who.index()).and_then(Option::as_ref);
+        link.is_some_and(|link| link.can_receive(self.door.config.limits.input_bytes))
+    }
+
+    // ---- events ------------------------------------------------------------------------------------------------
+
+    fn handle_events(&mut self) {
+        let mut accepting: Vec<usize> = match self.accept_again.take() {
+            Some(_) => (0..self.listeners.len()).collect(),
+            None => Vec::new(),
+        };
+        for event in &self.events {
+            let token = event.token();
+            if token == WAKER {
+                continue;
+            }
+            if let Some(nth) = LISTENERS.checked_sub(token.0).filter(|nth| *nth < self.listeners.len()) {
+                accepting.push(nth);
+                continue;
+            }
+            let Some(link) = self.links.get_mut(token.0).and_then(Option::as_mut) else { continue };
+            let who = ClientNo(u32::try_from(token.0).expect("tokens of clients are their numbers"));
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                link.is_ending |= event.is_read_closed() || event.is_error();
+                if !link.in_readable {
+                    link.in_readable = true;
+                    self.readable.push(who);
+                }
+            }
+            if event.is_writable() && link.unsent() > 0 && !link.in_sending {
+                link.in_sending = true;
+                self.sending.push(who);
+            }
+        }
+        for nth in accepting {
+            self.accept(nth);
+        }
+    }
+
+    fn accept(&mut self, nth: usize) {
+        for _ in 0..ACCEPTS {
+            match self.listeners[nth].accept() {
+                Ok((socket, peer)) => {
+                    if let Err(error) = self.welcome(socket, peer) {
+                        tracing::warn!(%error, "a connection could not be set up");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.accept_again = Some(ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+        // There may be more, and the system tells of them only once.
+        self.accept_again = Some(Duration::ZERO);
+    }
+
+    fn welcome(&mut self, mut socket: Socket, peer: Peer) -> io::Result<()> {
+        self.door.counters.connections += 1;
+        if self.door.clients.len() >= self.door.config.limits.clients {
+            self.door.counters.rejected_connections += 1;
+            return io::Write::write_all(&mut socket, b"-ERR max number of clients reached\r\n");
+        }
+        let is_authenticated = self.door.config.password.is_none();
+        let id = self.door.next_client_id();
+        let who = self.door.clients.insert(Client::new(id, peer, is_authenticated, self.clock.elapsed()));
+        if let Err(error) = socket.register(self.poll.registry(), Token(who.index())) {
+            self.door.clients.remove(who);
+            return Err(error);
+        }
+        if self.links.len() <= who.index() {
+            self.links.resize_with(who.index() + 1, || None);
+        }
+        self.links[who.index()] = Some(Box::new(Link::new(socket)));
+        Ok(())
+    }
+
+    // ---- reading -----------------------------------------------------------------------------------------------
+
+    /// Reads each readable socket once.
+    fn receive(&mut self) {
+        let most = self.door.config.limits.input_bytes;
+        let mut readable = std::mem::take(&mut self.readable);
+        readable.retain(|who| {
+            let Some(link) = self.links[who.index()].as_mut() else { return false };
+            let received = link.receive(&mut self.pool, most);
+            match received {
+                Received::More(got) | Received::All(got) => self.door.counters.input_bytes += got as u64,
+                Received::Closed => link.is_finished = true,
+                Received::Full => {}
+            }
+            let client = self.door.clients.get(*who).expect("a link has a client");
+            if may_queue(link, client, &self.door.config.limits) {
+                link.in_queue = true;
+                self.queue.push_back(*who);
+            } else if link.is_finished && !link.in_queue {
+                self.door.leaving.push(*who);
+            }
+            link.in_readable = match received {
+                Received::More(_) | Received::Full => true,
+                Received::All(_) => link.is_ending,
+                Received::Closed => false,
+            };
+            link.in_readable
+        });
+        readable.append(&mut self.readable);
+        self.readable = readable;
+    }
+
+    // ---- the round ---------------------------------------------------------------------------------------------
+
+    fn round(&mut self) {
+        let now = self.clock.elapsed();
+        let served = self.shared.served.swap(false, Ordering::AcqRel);
+        let is_due = self.door.timers.next().is_some_and(|at| at <= now);
+        // A reader that has gone must not be given anything.
+        let gone: Vec<ClientNo> =
+            self.door.leaving.iter().copied().filter(|who| self.is_blocked(*who)).collect();
+        let request_max = self.door.config.limits.request_bytes;
+        let decode_limits =
+            weir_resp::Limits { request_max, bulk_max: request_max, ..weir_resp::Limits::DEFAULT };
+        let mut round = Round {
+            engine: &self.engine,
+            door: &mut self.door,
+            links: &mut self.links,
+            pool: &mut self.pool,
+            batch: &mut self.batch,
+            queue: &mut self.queue,
+            sending: &mut self.sending,
+            decode_limits,
+        };
+        round.run(served || is_due || !gone.is_empty(), |door, turn| {
+            gone.iter().for_each(|who| door.release(*who, turn));
+            dispatch::deliver_served(door, turn);
+            if is_due {
+                time_out(door, turn, now);
+            }
+        });
+    }
+
+    fn is_blocked(&self, who: ClientNo) -> bool {
+        self.door.clients.get(who).is_some_and(|client| client.blocked.is_some())
+    }
+
+    // ---- writing -----------------------------------------------------------------------------------------------
+
+    fn send(&mut self) {
+        let limits = &self.door.config.limits;
+        for who in self.sending.drain(..) {
+            let Some(link) = self.links[who.index()].as_mut() else { continue };
+            link.in_sending = false;
+            let client = self.door.clients.get_mut(who).expect("a link has a client");
+            match link.send(&mut self.pool) {
+                Ok(sent) => self.door.counters.output_bytes += sent as u64,
+                Err(_) => client.closing = Closing::Now,
+            }
+            if link.unsent() > limits.output_bytes {
+                tracing::warn!(client = client.id, "disconnected: it does not take its answers");
+                client.closing = Closing::Now;
+            }
+            if client.closing != Closing::No {
+                self.door.leaving.push(who);
+            } else if may_queue(link, client, limits) {
+                link.in_queue = true;
+                self.queue.push_back(who);
+            }
+            link.give_back(&mut self.pool);
+        }
+    }
+
+    /// Lets go of clients that have left or were told to.
+    fn disconnect(&mut self) {
+        if self.door.leaving.is_empty() {
+            return;
+        }
+        let mut turn = self.engine.turn();
+        for who in std::mem::take(&mut self.door.leaving) {
+            let Some(link) = self.links[who.index()].as_mut() else { continue };
+            let closing = self.door.client(who).closing;
+            if closing == Closing::AfterReplies && link.unsent() > 0 && !link.is_finished {
+                continue;
+            }
+            drop(link.socket_mut().deregister(self.poll.registry()));
+            self.links[who.index()] = None;
+            self.door.release(who, &mut turn);
+            self.door.clients.remove(who);
+        }
+    }
+
+    /// Executes what was received, answers it, and waits a little for clients to take their answers.
+    fn farewell(&mut self) {
+        self.listeners.clear();
+        let until = self.clock.elapsed() + FAREWELL;
+        self.handle_events();
+        self.receive();
+        loop {
+            self.round();
+            self.send();
+            self.disconnect();
+            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.unsent() == 0);
+            if is_done || self.clock.elapsed() >= until {
+                return;
+            }
+            if self.queue.is_empty() && self.poll_for(Some(Duration::from_millis(10))).is_err() {
+                return;
+            }
+            self.handle_events();
+        }
+    }
+}
+
+/// Ends waits whose time is over, and tries again those that wait for pending rows to become old enough.
+fn time_out(door: &mut Door, turn: &mut Turn<'_>, now: Duration) {
+    while let Some(who) = door.timers.take_retry(now) {
+        dispatch::retry(door, turn, who);
+    }
+    while let Some(who) = door.timers.take_due(now) {
+        let Some(blocked) = door.unblock(who) else { continue };
+        turn.cancel(blocked.waiter);
+        door.answer(who, Reply::NullArray);
+    }
+}

@@ -1,0 +1,162 @@
+//! Turning replies into bytes, after the flush of their turn.
+//!
+//! Entries are fetched from the log here: their bytes are written by now, and the engine's lock is free.
+
+use weir_core::Error;
+use weir_engine::{Delivery, Engine, Entries, EntryFields, EntryRef, StreamEntries};
+use weir_resp::{Proto, Writer};
+
+use super::errors;
+use super::reply::{Reply, StreamsReply};
+
+/// Writes a reply to the end of `out`; an error reply instead where its entries cannot be fetched.
+pub(crate) fn render(reply: &Reply, proto: Proto, engine: &Engine, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut renderer = Renderer { writer: Writer::new(out, proto), engine };
+    if let Err(error) = renderer.reply(reply) {
+        out.truncate(start);
+        Writer::new(out, proto).error(errors::text(&error));
+    }
+}
+
+struct Renderer<'a> {
+    writer: Writer<'a>,
+    engine: &'a Engine,
+}
+
+impl Renderer<'_> {
+    fn reply(&mut self, reply: &Reply) -> Result<(), Error> {
+        let writer = &mut self.writer;
+        match reply {
+            Reply::Ok => writer.ok(),
+            Reply::Simple(text) => writer.simple(text),
+            Reply::Int(value) => writer.int(*value),
+            Reply::Id(id) => writer.entry_id(id.ms, id.seq),
+            Reply::Text(text) => writer.bulk(text),
+            Reply::Bulk(bytes) => writer.bulk(bytes),
+            Reply::BulkInt(value) => writer.bulk_int(*value),
+            Reply::Double(value) => writer.double(*value),
+            Reply::Null => writer.null(),
+            Reply::NullArray => writer.null_array(),
+            Reply::Error(text) => writer.error(text),
+            Reply::Verbatim(text) => writer.verbatim(&**text),
+            Reply::Array(items) => {
+                writer.array(items.len());
+                return self.all(items);
+            }
+            Reply::Map(items) => {
+                writer.map(items.len() / 2);
+                return self.all(items);
+            }
+            Reply::Set(items) => {
+                writer.set(items.len());
+                return self.all(items);
+            }
+            Reply::Push(items) => {
+                writer.push(items.len());
+                return self.all(items);
+            }
+            Reply::Ids(ids) => {
+                writer.array(ids.len());
+                ids.iter().for_each(|id| writer.entry_id(id.ms, id.seq));
+            }
+            Reply::Entries(entries) => return self.entries(entries),
+            Reply::Entry(entry) => return self.bare_entries(std::slice::from_ref(entry), |_, _| {}),
+            Reply::Streams(streams) => return self.streams(streams),
+            Reply::In(proto, reply) => return self.in_protocol(*proto, reply),
+            Reply::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn all(&mut self, items: &[Reply]) -> Result<(), Error> {
+        items.iter().try_for_each(|item| self.reply(item))
+    }
+
+    fn in_protocol(&mut self, proto: Proto, reply: &Reply) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        Renderer { writer: Writer::new(&mut bytes, proto), engine: self.engine }.reply(reply)?;
+        self.writer.raw(&bytes);
+        Ok(())
+    }
+
+    fn streams(&mut self, streams: &StreamsReply) -> Result<(), Error> {
+        let found = &streams.outcome.streams;
+        match self.writer.proto() {
+            Proto::Resp2 => self.writer.array(found.len()),
+            Proto::Resp3 => self.writer.map(found.len()),
+        }
+        for StreamEntries { stream, entries } in found {
+            if self.writer.proto() == Proto::Resp2 {
+                self.writer.array(2);
+            }
+            self.writer.bulk(streams.request.stream_name(*stream));
+            match entries {
+                Entries::Plain(entries) => self.entries(entries)?,
+                Entries::Claimed(deliveries) => self.deliveries(deliveries)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, entries: &[EntryRef]) -> Result<(), Error> {
+        self.writer.array(entries.len());
+        self.bare_entries(entries, |_, _| {})
+    }
+
+    /// Entries with what is known of earlier deliveries: `[id, fields, idle, deliveries]`.
+    fn deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
+        self.writer.array(deliveries.len());
+        let entries: Vec<EntryRef> = deliveries.iter().map(|delivery| delivery.entry).collect();
+        self.tailed_entries(&entries, 2, |writer, index| {
+            let delivery = &deliveries[index];
+            writer.count(delivery.idle);
+            writer.int(delivery.deliveries);
+        })
+    }
+
+    fn bare_entries(
+        &mut self,
+        entries: &[EntryRef],
+        tail: impl FnMut(&mut Writer<'_>, usize),
+    ) -> Result<(), Error> {
+        self.tailed_entries(entries, 0, tail)
+    }
+
+    /// Entries one behind the other, each an array of its ID, its fields and `more` values that `tail` writes.
+    fn tailed_entries(
+        &mut self,
+        entries: &[EntryRef],
+        more: usize,
+        mut tail: impl FnMut(&mut Writer<'_>, usize),
+    ) -> Result<(), Error> {
+        let writer = &mut self.writer;
+        let mut next = 0;
+        let head = |writer: &mut Writer<'_>, index: usize| {
+            writer.array(2 + more);
+            writer.entry_id(entries[index].id.ms, entries[index].id.seq);
+        };
+        let gone = |writer: &mut Writer<'_>, index: usize| {
+            head(writer, index);
+            writer.null_array();
+        };
+        self.engine.fetch(entries, &mut |index: usize, fields: EntryFields<'_>| {
+            while next < index {
+                gone(writer, next);
+                tail(writer, next);
+                next += 1;
+            }
+            head(writer, index);
+            writer.array(fields.len());
+            fields.for_each(|field| writer.bulk(field));
+            tail(writer, index);
+            next = index + 1;
+        })?;
+        while next < entries.len() {
+            gone(writer, next);
+            tail(writer, next);
+            next += 1;
+        }
+        Ok(())
+    }
+}

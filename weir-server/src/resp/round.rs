@@ -1,0 +1,217 @@
+//! One round: requests are decoded, executed in short turns of the engine, flushed once, and answered.
+//!
+//! Clients take turns: each has at most [`crate::Limits::client_commands`] commands in a batch, then goes to the back
+//! of the queue. Decoding happens before the engine's lock is taken, rendering after it is released.
+
+use std::collections::VecDeque;
+
+use weir_engine::{Engine, Turn};
+use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
+
+use crate::Limits;
+
+use super::client::{Client, ClientNo, Closing};
+use super::dispatch;
+use super::door::Door;
+use super::errors;
+use super::link::Link;
+use super::pool::Pool;
+use super::render::render;
+use super::reply::Reply;
+
+/// Connections by client number.
+pub(crate) type Links = Vec<Option<Box<Link>>>;
+
+/// What the next turn of the engine executes.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    items: Vec<Item>,
+    /// The arguments of the items, and some more to reuse.
+    args: Vec<Args>,
+    /// Whose requests are in it.
+    clients: Vec<ClientNo>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    who: ClientNo,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// A request in the client's input.
+    Request { at: usize, end: usize },
+    /// Something that is none.
+    Broken(ProtocolError),
+}
+
+/// What a round works on.
+#[derive(Debug)]
+pub(crate) struct Round<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) door: &'a mut Door,
+    pub(crate) links: &'a mut Links,
+    pub(crate) pool: &'a mut Pool,
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) queue: &'a mut VecDeque<ClientNo>,
+    pub(crate) sending: &'a mut Vec<ClientNo>,
+    pub(crate) decode_limits: weir_resp::Limits,
+}
+
+impl Round<'_> {
+    /// Executes what is queued, up to the limit of a round, and renders the answers.
+    ///
+    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do.
+    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
+        let mut executed = 0;
+        let mut wants_first = needs_turn;
+        loop {
+            self.fill();
+            if self.batch.items.is_empty() && !wants_first {
+                break;
+            }
+            executed += self.batch.items.len();
+            self.execute(|door, turn| {
+                if std::mem::take(&mut wants_first) {
+                    first(door, turn);
+                }
+            });
+            self.requeue();
+            if executed >= self.door.config.limits.round_commands {
+                break;
+            }
+        }
+        if executed > 0 || needs_turn {
+            self.finish();
+        }
+    }
+
+    /// Decodes requests of queued clients until the batch is full.
+    fn fill(&mut self) {
+        self.batch.items.clear();
+        self.batch.clients.clear();
+        let most = self.door.config.limits.turn_commands;
+        while self.batch.items.len() < most {
+            let Some(who) = self.queue.pop_front() else { break };
+            let Some(link) = self.links[who.index()].as_mut() else { continue };
+            link.in_queue = false;
+            self.batch.clients.push(who);
+            self.decode(who, most);
+        }
+    }
+
+    fn decode(&mut self, who: ClientNo, most: usize) {
+        let (Some(link), Some(client)) = (self.links[who.index()].as_mut(), self.door.clients.get(who))
+        else {
+            return;
+        };
+        if !client.may_run() {
+            return;
+        }
+        let known = client.is_authenticated;
+        let limits = if known { self.decode_limits } else { self.decode_limits.unauthenticated() };
+        // A stranger's next request may be read under other limits, so its requests go one by one.
+        let mut quota = if known { self.door.config.limits.client_commands } else { 1 };
+        while quota > 0 && self.batch.items.len() < most && link.can_decode() {
+            let index = self.batch.items.len();
+            if self.batch.args.len() == index {
+                self.batch.args.push(Args::new());
+            }
+            let (progress, at) = link.decode(&mut self.batch.args[index], &limits);
+            let what = match progress {
+                Progress::Complete { consumed } => What::Request { at, end: at + consumed },
+                Progress::Error(error) => What::Broken(error),
+                Progress::Empty { .. } => continue,
+                Progress::Incomplete { .. } => return,
+                Progress::HttpRequest => return self.door.close(who, Closing::Now),
+            };
+            self.batch.items.push(Item { who, what });
+            quota -= 1;
+            if let What::Broken(_) = what {
+                return;
+            }
+        }
+    }
+
+    fn execute(&mut self, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
+        let mut turn = self.engine.turn();
+        turn.expire_due();
+        first(self.door, &mut turn);
+        for index in 0..self.batch.items.len() {
+            let Item { who, what } = self.batch.items[index];
+            let Some(link) = self.links[who.index()].as_mut() else { continue };
+            if !self.door.client(who).may_run() {
+                link.rewind();
+                continue;
+            }
+            match what {
+                What::Broken(error) => {
+                    self.door.answer(who, protocol_error(error));
+                    self.door.close(who, Closing::AfterReplies);
+                }
+                What::Request { at, end } => {
+                    let request = self.batch.args[index].of(link.input(at));
+                    while let Err(cold) = dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                        drop(turn);
+                        let warmed = self.engine.warm(cold);
+                        turn = self.engine.turn();
+                        if let Err(error) = warmed {
+                            self.door.answer(who, Reply::Error(errors::text(&error)));
+                            break;
+                        }
+                    }
+                    link.executed(end);
+                }
+            }
+        }
+    }
+
+    /// Puts clients that may have more requests at the back of the queue.
+    fn requeue(&mut self) {
+        let woken = std::mem::take(&mut self.door.woken);
+        for who in self.batch.clients.iter().chain(&woken) {
+            let Some(client) = self.door.clients.get(*who) else { continue };
+            let Some(link) = self.links[who.index()].as_mut() else { continue };
+            if !client.may_run() {
+                link.rewind();
+            }
+            if may_queue(link, client, &self.door.config.limits) {
+                link.in_queue = true;
+                self.queue.push_back(*who);
+            } else if link.is_finished && !link.in_queue {
+                self.door.leaving.push(*who);
+            }
+        }
+    }
+
+    /// Flushes, renders every answer of the round and notes whose sockets are to be written.
+    fn finish(&mut self) {
+        if self.engine.flush().is_err() {
+            self.door.fail_round();
+        }
+        let mut outbox = std::mem::take(&mut self.door.outbox);
+        for outgoing in outbox.drain(..) {
+            let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
+            render(&outgoing.reply, outgoing.proto, self.engine, link.output(self.pool));
+            if !link.in_sending {
+                link.in_sending = true;
+                self.sending.push(outgoing.to);
+            }
+        }
+        self.door.outbox = outbox;
+    }
+}
+
+/// Whether a client's next command should be executed soon, and nobody has noted so yet.
+pub(crate) fn may_queue(link: &Link, client: &Client, limits: &Limits) -> bool {
+    !link.in_queue && client.may_run() && link.can_decode() && link.unsent() <= limits.output_pause_bytes
+}
+
+fn protocol_error(error: ProtocolError) -> Reply {
+    let mut line = Vec::new();
+    Writer::new(&mut line, Proto::Resp2).protocol_error(error);
+    let text = line.strip_prefix(b"-").unwrap_or(&line);
+    let text = text.strip_suffix(b"\r\n").unwrap_or(text);
+    Reply::Error(text.to_vec().into())
+}

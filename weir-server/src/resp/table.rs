@@ -1,0 +1,82 @@
+//! Finding a command's row by its name, in whatever case it was typed.
+
+use std::collections::HashMap;
+
+use super::command::Command;
+use super::commands;
+
+/// Names longer than this are no command's.
+const NAME_MAX: usize = 16;
+
+/// The command table with its index.
+#[derive(Debug)]
+pub(crate) struct Table {
+    by_name: HashMap<u128, &'static Command, foldhash::fast::FixedState>,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        let by_name = commands::all()
+            .map(|command| (pack(command.name.as_bytes()).expect("command names are short"), command))
+            .collect();
+        Self { by_name }
+    }
+
+    /// The row of a top-level command.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        self.by_name.get(&pack(name)?).copied()
+    }
+
+    /// How many top-level commands there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+}
+
+/// The subcommand of a container by its own name, in whatever case.
+pub(crate) fn find_subcommand(container: &Command, name: &[u8]) -> Option<&'static Command> {
+    let rows = container.subcommands().iter();
+    rows.copied().find(|row| row.own_name().as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// A name in lower case as one number.
+fn pack(name: &[u8]) -> Option<u128> {
+    if name.is_empty() || name.len() > NAME_MAX {
+        return None;
+    }
+    let mut bytes = [0_u8; NAME_MAX];
+    bytes[..name.len()].copy_from_slice(name);
+    bytes.make_ascii_lowercase();
+    Some(u128::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::command::Run;
+
+    #[test]
+    fn every_row_is_found_and_complete() {
+        let table = Table::new();
+        assert_eq!(table.len(), commands::all().count(), "two rows have the same name");
+        for command in commands::all() {
+            let upper = command.name.to_ascii_uppercase();
+            assert_eq!(table.find(upper.as_bytes()).map(|found| found.name), Some(command.name));
+            complete(command);
+            for row in command.subcommands() {
+                assert!(row.name.starts_with(&format!("{}|", command.name)), "{}", row.name);
+                assert!(matches!(row.run, Run::Call(_)), "{}", row.name);
+                complete(row);
+            }
+        }
+        assert!(table.find(b"nosuch").is_none());
+        assert!(table.find(b"a name that is far too long for a command").is_none());
+    }
+
+    fn complete(row: &Command) {
+        assert_eq!(row.name, row.name.to_ascii_lowercase());
+        assert!(!row.summary.is_empty(), "{} has no summary", row.name);
+        assert!(!row.summary.ends_with('.'), "{} ends in a full stop", row.name);
+        assert_ne!(row.arity, 0, "{}", row.name);
+    }
+}

@@ -1,0 +1,7 @@
+//! The `weir` program from outside, as a user starts it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bench;
+mod fake_server;
+mod redis;
