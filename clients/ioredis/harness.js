@@ -49,8 +49,9 @@ export class Bench {
   async open(options = {}) {
     const [host, port] = this.address.split(':');
     const client = new Redis({ host, port: Number(port), lazyConnect: true, retryStrategy: null, ...this.options, ...options });
-    client.on('error', () => {}); // a broken connection is reported by the command that needed it
-    await client.connect();
+    let trouble;
+    client.on('error', (error) => { trouble = error; }); // later ones are reported by the command that needed the connection
+    await client.connect().catch((error) => { throw trouble ?? error; });
     this.clients.push(client);
     return client;
   }
