@@ -157,7 +157,7 @@ impl Inventory {
         }
         let mut files = Vec::new();
         for (no, generation) in &names.segments {
-            files.push(SegmentFile::open(disk, *no, *generation)?);
+            files.push(SegmentFile::open(disk, *no, *generation, Open::Write)?);
         }
         let first = files.first().map(|file| file.header);
         let log_id =
@@ -185,9 +185,14 @@ pub(crate) struct SegmentFile {
 }
 
 impl SegmentFile {
-    pub(crate) fn open<E>(disk: &dyn Disk, no: u64, generation: u32) -> Result<Self, OpenError<E>> {
+    pub(crate) fn open<E>(
+        disk: &dyn Disk,
+        no: u64,
+        generation: u32,
+        how: Open,
+    ) -> Result<Self, OpenError<E>> {
         let path = path_of(no, generation);
-        let file = disk.open(&path, Open::Write).map_err(disk_error(format!("opening {path}")))?;
+        let file = disk.open(&path, how).map_err(disk_error(format!("opening {path}")))?;
         let header = Header::read(&*file).map_err(disk_error(format!("reading {path}")))?;
         let what = match header {
             Err(HeaderError::Bad(what)) => {
@@ -265,7 +270,7 @@ pub(crate) fn clean_mark(end: u64, log_id: u128) -> Vec<u8> {
     bytes
 }
 
-fn read_clean<E>(disk: &dyn Disk, log_id: u128) -> Result<Option<u64>, OpenError<E>> {
+pub(crate) fn read_clean<E>(disk: &dyn Disk, log_id: u128) -> Result<Option<u64>, OpenError<E>> {
     let bytes = read_small(disk, CLEAN).map_err(disk_error(format!("reading {CLEAN}")))?;
     // A mark that is not in order only means a longer look.
     let whole = bytes.len() == 36 && crc32c::crc32c(&bytes[..32]) == u32_at(&bytes, 32);

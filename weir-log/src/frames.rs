@@ -38,6 +38,8 @@ pub(crate) struct Frames<'a> {
     holes: Arc<[Range<u64>]>,
     /// Frames below this address are passed over.
     from: u64,
+    /// Behind the last frame.
+    passed: u64,
     /// Position in the file of the next frame (in a compacted segment: of the address in front of it).
     offset: u64,
     /// Where the frames end, in the file.
@@ -74,7 +76,8 @@ impl<'a> Frames<'a> {
             Layout::Compacted(index) => (index.floor(segment.offset(from)), index.data_end()),
         };
         let (buffer_at, ahead, wait, ring) = (offset, AHEAD_MIN, Wait::Allowed, None);
-        Self { segment, holes, from, offset, limit, buffer, buffer_at, ahead, wait, ring }
+        let passed = from;
+        Self { segment, holes, from, passed, offset, limit, buffer, buffer_at, ahead, wait, ring }
     }
 
     /// Lets the walk wait for the disk or not.
@@ -108,9 +111,11 @@ impl<'a> Frames<'a> {
                 return Ok(Step::Limit);
             }
             match self.parse()? {
+                (_, None) if self.prefix() > 0 => return Ok(Step::Bad(self.passed)),
                 (lsn, None) => return Ok(Step::Bad(lsn)),
                 (lsn, Some(head)) => {
                     self.offset += (self.prefix() + head.frame_len()) as u64;
+                    self.passed = lsn + head.frame_len() as u64;
                     if lsn >= self.from {
                         break (lsn, head);
                     }

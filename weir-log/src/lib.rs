@@ -15,6 +15,7 @@
 //! The crate stores bytes and never looks inside; it reads no clock except to measure how long the disk takes.
 
 mod appender;
+mod check;
 mod compact;
 mod disk;
 mod error;
@@ -29,6 +30,7 @@ mod options;
 mod read;
 mod reclaim;
 mod recovery;
+mod repair;
 mod ring;
 mod segment;
 mod space;
@@ -37,14 +39,16 @@ mod tail;
 mod writer;
 
 pub use appender::Appender;
+pub use check::{CheckReport, Finding, Severity, check};
 pub use compact::{Compacted, Compaction};
 pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, Open, RealDisk};
 pub use error::{LogError, OpenError, ReadError};
 pub use log::{Level, Log, Opened};
 pub use lsn::Lsn;
-pub use options::LogOptions;
+pub use options::{LogOptions, Preparation};
 pub use read::{VisitBody, VisitRecord};
 pub use recovery::{RecoveryReport, Replay, Salts};
+pub use repair::{RepairReport, repair};
 pub use segment::{SegmentInfo, SegmentState};
 pub use space::Room;
 pub use stats::LogStats;

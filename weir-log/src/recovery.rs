@@ -310,6 +310,6 @@ fn read_tail(segment: &Segment, cut: u64) -> io::Result<Box<[u8; PAGE_LEN]>> {
 }
 
 /// Whether this segment could only come about after all of it was flushed.
-fn is_proof(segment: &Segment) -> bool {
+pub(crate) fn is_proof(segment: &Segment) -> bool {
     segment.generation > 0 || !segment.holes().is_empty()
 }

@@ -17,6 +17,8 @@ use crate::lsn::{Geometry, PAGE, PAGE_LEN};
 const MAGIC: &[u8; 8] = b"weir-log";
 const FORMAT: u32 = 1;
 const HEADER_LEN: usize = 128;
+/// Where the header stands once more: a bad sector must not cost the salt, and with it the whole segment.
+const HEADER_COPY: usize = 2048;
 
 /// What [`crate::Log::segments`] says about one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub enum SegmentState {
     Prepared,
 }
 
-/// The first 128 bytes of a segment file; the rest of its page is zero.
+/// The first 128 bytes of a segment file, and once more at 2048; the rest of the page is zero.
 ///
 /// ```text
 ///  0 magic "weir-log"      8 u32 format = 1     12 u32 generation    16 u128 log id
@@ -89,6 +91,7 @@ impl Header {
         page[68..72].copy_from_slice(&self.index_crc.to_le_bytes());
         let crc = crc32c::crc32c(&page[..HEADER_LEN - 4]);
         page[HEADER_LEN - 4..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
+        page.copy_within(..HEADER_LEN, HEADER_COPY);
         page.into()
     }
 
@@ -117,10 +120,15 @@ impl Header {
         })
     }
 
+    /// Reads the header, or else its copy.
     pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<Self, HeaderError>> {
-        let mut page = [0; HEADER_LEN];
+        let mut page = [0; PAGE_LEN];
         let n = read_full(file, &mut page, 0)?;
-        Ok(Self::decode(&page[..n]))
+        let first = Self::decode(&page[..n]);
+        if matches!(first, Err(HeaderError::Bad(_))) && n > HEADER_COPY {
+            return Ok(Self::decode(&page[HEADER_COPY..n]).or(first));
+        }
+        Ok(first)
     }
 }
 
@@ -229,6 +237,18 @@ impl Segment {
         let len = limit.saturating_sub(from).min(zeroes.len() as u64);
         if len > 0 {
             self.file.write_at(&zeroes[..len as usize], from)?;
+            self.filled.store(from + len, Ordering::Release);
+        }
+        Ok(len)
+    }
+
+    /// Allocates up to `most` bytes behind what is allocated, up to `limit`; returns how many.
+    pub(crate) fn allocate(&self, most: u64, limit: u64) -> io::Result<u64> {
+        let _filling = self.fill.lock().expect("no panic under this lock");
+        let from = self.filled();
+        let len = limit.saturating_sub(from).min(most);
+        if len > 0 {
+            self.file.allocate(from, len)?;
             self.filled.store(from + len, Ordering::Release);
         }
         Ok(len)

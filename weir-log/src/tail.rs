@@ -39,23 +39,35 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| *first == 0 && bytes[1..] == bytes[..bytes.len() - 1])
 }
 
-/// The highest address that a valid watermark frame at or behind `from` claims, wherever it stands; 0 if there is
-/// none. `end` is the segment's.
-pub(crate) fn highest_watermark(segment: &Segment, from: u64, end: u64) -> io::Result<u64> {
+/// Shows `visit` address and claim of every valid watermark frame at or behind `from`, wherever it stands.
+/// `end` is the segment's.
+fn each_watermark(segment: &Segment, from: u64, end: u64, visit: &mut dyn FnMut(u64, u64)) -> io::Result<()> {
     let pattern = WATERMARK_HEAD.to_le_bytes();
-    let mut highest = 0;
     each_piece(segment, segment.offset(from), WATERMARK_FRAME - 1, &mut |offset, bytes| {
         for (index, window) in bytes.windows(WATERMARK_FRAME).enumerate() {
             if window[..4] != pattern {
                 continue;
             }
             let lsn = segment.base + offset + index as u64;
-            if let Parsed::Frame(_, body) = parse(window, end - lsn, segment.salt, lsn) {
-                highest = highest.max(u64_at(body, 0));
+            if let Parsed::Frame(_, body) = parse(window, end.saturating_sub(lsn), segment.salt, lsn) {
+                visit(lsn, u64_at(body, 0));
             }
         }
-    })?;
+    })
+}
+
+/// The highest address that a watermark at or behind `from` claims; 0 if there is none.
+pub(crate) fn highest_watermark(segment: &Segment, from: u64, end: u64) -> io::Result<u64> {
+    let mut highest = 0;
+    each_watermark(segment, from, end, &mut |_, claim| highest = highest.max(claim))?;
     Ok(highest)
+}
+
+/// The address of the first watermark frame at or behind `from`.
+pub(crate) fn next_watermark(segment: &Segment, from: u64, end: u64) -> io::Result<Option<u64>> {
+    let mut first = None;
+    each_watermark(segment, from, end, &mut |lsn, _| first = first.or(Some(lsn)))?;
+    Ok(first)
 }
 
 /// How many bytes from `offset` on are not zero.

@@ -12,8 +12,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use crate::log::{Level, Log};
 use crate::lsn::{PAGE_LEN, page_down, page_up};
@@ -146,11 +146,18 @@ impl Writer {
     }
 }
 
-/// Who flushes.
+/// Who flushes, and for how many.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     leading: bool,
+    /// Callers who wait for the next flush.
+    waiting: u32,
+    /// Callers who may soon wait: those the last flush served, and those it came too early for.
+    expected: u32,
 }
+
+/// With so many callers a flush serves enough of them without waiting for more.
+const JOIN_CALLERS: std::ops::Range<u32> = 2..32;
 
 impl Log {
     /// Makes everything up to `upto` as safe as `level` says, doing the work for whoever else waits.
@@ -191,7 +198,8 @@ impl Log {
     }
 
     fn flush_up_to(&self, upto: Lsn) -> Result<(), LogError> {
-        let mut gate = self.gate.lock().expect("no panic under this lock");
+        let mut gate = self.gate();
+        gate.waiting += 1;
         loop {
             if self.durable() >= upto {
                 return Ok(());
@@ -204,10 +212,34 @@ impl Log {
         }
         gate.leading = true;
         drop(gate);
+        self.let_others_join();
+        // Whoever waits by now has submitted before, and is served by what follows.
+        let served = std::mem::take(&mut self.gate().waiting);
         let flushed = self.flush();
-        self.gate.lock().expect("no panic under this lock").leading = false;
+        let mut gate = self.gate();
+        gate.leading = false;
+        gate.expected = served + gate.waiting;
+        drop(gate);
         self.turn.notify_all();
         flushed
+    }
+
+    /// Gives those who usually come a moment to do so: one flush for all costs less than two in a row. With few
+    /// callers only, and for a fraction of a flush.
+    fn let_others_join(&self) {
+        let longest = self.options.join_wait_max.min(self.counters.flush_usual() / 4);
+        let expected = self.gate().expected;
+        if !JOIN_CALLERS.contains(&expected) {
+            return;
+        }
+        let watch = Stopwatch::start();
+        while self.gate().waiting < expected && watch.elapsed() < longest {
+            std::thread::yield_now();
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().expect("no panic under this lock")
     }
 
     /// Writes what is queued and flushes everything that is written.

@@ -196,11 +196,17 @@ fn a_missing_or_damaged_segment_is_refused() {
         let path = "seg/0000000000000001.seg";
         match damage {
             "missing" => image.remove(path).unwrap(),
-            "header" => flip(&*image, path, 50),
+            "header" => [50, 2048 + 50].into_iter().for_each(|at| flip(&*image, path, at)),
             _ => image.open(path, Open::Write).unwrap().set_len(0).unwrap(),
         }
         let error = open(&image, small(), 2, None).unwrap_err();
         assert!(matches!(&error, OpenError::Rot { file, .. } if file == path), "{damage}: {error}");
+    }
+    // One of the two copies of a header is enough.
+    for at in [50, 2048 + 50] {
+        let image: Arc<dyn Disk> = Arc::new(FaultyDisk::over(&disk));
+        flip(&*image, "seg/0000000000000001.seg", at);
+        assert_eq!(open(&image, small(), 2, None).unwrap().1, records);
     }
     // Below the place where the replay begins nobody misses it.
     shared.remove("seg/0000000000000001.seg").unwrap();
