@@ -449,6 +449,7 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() {
             return;
         }
+        core.end_all();
         core.serve_waiters();
         core.appender.submit();
         let ring = !core.waiting.served.is_empty();

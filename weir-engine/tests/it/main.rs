@@ -5,4 +5,5 @@ mod reclaiming;
 mod recovery;
 mod script;
 mod streams;
+mod waiting;
 mod watched;
