@@ -55,3 +55,4 @@ pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
 pub use waiting::{Served, WaiterId, WatchId};
+pub use weir_log::LogStats;

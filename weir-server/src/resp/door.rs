@@ -12,6 +12,7 @@ use super::errors;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
+use crate::DoorCounts;
 
 /// RESP databases, namespaces 0 to 15.
 pub(crate) const DATABASES: u32 = 16;
@@ -25,17 +26,6 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
 }
 
-/// Things that are counted for INFO.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) rejected_connections: u64,
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) input_bytes: u64,
-    pub(crate) output_bytes: u64,
-}
-
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -43,7 +33,7 @@ pub(crate) struct Door {
     pub(crate) table: Table,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
-    pub(crate) counters: Counters,
+    pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
     /// Clients that stopped waiting and may have commands left in their buffers.
@@ -63,7 +53,7 @@ impl Door {
             table: Table::new(),
             clients: Clients::default(),
             timers: Timers::default(),
-            counters: Counters::default(),
+            counters: DoorCounts::default(),
             outbox: Vec::new(),
             woken: Vec::new(),
             leaving: Vec::new(),
@@ -71,6 +61,12 @@ impl Door {
             started,
             next_client: 0,
         }
+    }
+
+    /// Lets other threads see what was done so far.
+    pub(crate) fn publish(&mut self) {
+        self.counters.clients = self.clients.len() as u64;
+        self.config.stats.publish(&self.counters);
     }
 
     /// A number for a new client, never used before.
