@@ -6,12 +6,14 @@
 //!
 //! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use weir_core::{ErrorKind, Timestamp};
 use weir_log::{Appender, Log, Lsn, Room};
 
 use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
+use crate::block::Block;
 use crate::blocks::Blocks;
 use crate::options::Options;
 use crate::record::Record;
@@ -139,14 +141,14 @@ impl Core {
 
     /// Writes the tail block of a stream into the log.
     pub(crate) fn seal_tail(&mut self, found: Found) {
-        let Self { state, appender, blocks, .. } = self;
+        let Self { state, appender, .. } = self;
         let Some(key) = state.keys.get(found.slot) else { return };
         let Some(stream) = key.stream() else { return };
-        let block = Arc::new(stream.tail.block.clone());
-        let record = Record::Block { key: key.no, block: std::borrow::Cow::Borrowed(&block) };
+        let record = Record::Block { key: key.no, block: Cow::Borrowed(&stream.tail.block) };
         let lsn = appender.append(|out| record.encode(out));
-        state.apply(Some(found.slot), lsn, &record);
-        blocks.insert(lsn, block);
+        // Applying it needs to know that the tail was written, not what is in it.
+        let written = Record::Block { key: key.no, block: Cow::Owned(Block::default()) };
+        state.apply(Some(found.slot), lsn, &written);
     }
 
     /// Whether anything may be written; what only gives space back may use the reserve.

@@ -33,7 +33,7 @@ const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
 /// An embedded broker. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {

@@ -14,11 +14,16 @@ mod api;
 mod background;
 mod block;
 mod blocks;
+<<<<<<< HEAD
+mod checks;
+=======
 mod broker;
+>>>>>>> main
 mod chunked;
 mod copying;
 mod core;
 mod counters;
+mod digest;
 mod engine;
 mod entries;
 mod flusher;
@@ -39,6 +44,7 @@ mod snapshot;
 mod state;
 mod stream;
 mod varint;
+mod verify;
 mod waiting;
 
 pub use api::{
@@ -51,8 +57,11 @@ pub use api::{
 pub use broker::Namespace;
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
+#[doc(hidden)]
+pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
+pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
 pub use weir_log::LogStats;

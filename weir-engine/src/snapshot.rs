@@ -438,7 +438,7 @@ fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         return Err(damaged(0));
     }
     let (mut at, end) = (HEADER as u64, file.len().map_err(failed)?);
-    let mut loader = Loader { sink, key: None, keys: 0, ended: false };
+    let mut loader = Loader { sink, key: None, group: 0, keys: 0, ended: false };
     let mut body = Vec::new();
     while at < end && !loader.ended {
         let mut head = [0; 8];
@@ -476,6 +476,8 @@ fn read_exact(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> std::io::Result<(
 struct Loader<'a> {
     sink: &'a mut dyn Sink,
     key: Option<Key>,
+    /// The group whose rows are being read, by its number.
+    group: u32,
     keys: u64,
     ended: bool,
 }
@@ -522,6 +524,7 @@ impl Loader<'_> {
                 let mut group = Group::new(read_u32(r)?, r.bytes()?, read_id(r)?, read_option(r)?);
                 let (next_consumer, released_next) = (read_u32(r)?, r.varint()?);
                 group.restore_counters(next_consumer, released_next);
+                self.group = group.no;
                 self.stream()?.groups.get_or_insert_default().add(group);
             }
             tag::CONSUMER => {
@@ -588,7 +591,8 @@ impl Loader<'_> {
     }
 
     fn group(&mut self) -> Option<&mut Group> {
-        self.stream()?.groups.as_mut()?.newest_mut()
+        let no = self.group;
+        self.stream()?.groups.as_mut()?.by_no_mut(no)
     }
 }
 
