@@ -14,11 +14,8 @@ mod api;
 mod background;
 mod block;
 mod blocks;
-<<<<<<< HEAD
-mod checks;
-=======
 mod broker;
->>>>>>> main
+mod checks;
 mod chunked;
 mod copying;
 mod core;

@@ -154,7 +154,7 @@ fn after_a_failed_flush_the_server_is_not_ready() {
     let engine = engine_on(&disk);
     append(&engine, b"orders");
     for operation in 0..8 {
-        disk.fail(disk.operations() + operation, Failure::Io);
+        disk.fail_at(disk.operations() + operation, Failure::Io);
     }
     assert!(engine.flush().is_err());
     let facts = facts(&engine, None);
