@@ -13,7 +13,6 @@ use weir_core::{ErrorKind, Timestamp};
 use weir_log::{Appender, Log, Lsn, Room};
 
 use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
-use crate::block::Block;
 use crate::blocks::Blocks;
 use crate::options::Options;
 use crate::record::Record;
@@ -141,14 +140,15 @@ impl Core {
 
     /// Writes the tail block of a stream into the log.
     pub(crate) fn seal_tail(&mut self, found: Found) {
-        let Self { state, appender, .. } = self;
+        let Self { state, appender, blocks, .. } = self;
         let Some(key) = state.keys.get(found.slot) else { return };
         let Some(stream) = key.stream() else { return };
-        let record = Record::Block { key: key.no, block: Cow::Borrowed(&stream.tail.block) };
+        let block = Arc::new(stream.tail.block.clone());
+        let record = Record::Block { key: key.no, block: Cow::Borrowed(&block) };
         let lsn = appender.append(|out| record.encode(out));
-        // Applying it needs to know that the tail was written, not what is in it.
-        let written = Record::Block { key: key.no, block: Cow::Owned(Block::default()) };
-        state.apply(Some(found.slot), lsn, &written);
+        state.apply(Some(found.slot), lsn, &record);
+        // Until it is written it can be read from nowhere else.
+        blocks.insert(lsn, block);
     }
 
     /// Whether anything may be written; what only gives space back may use the reserve.
