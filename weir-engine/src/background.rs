@@ -69,6 +69,7 @@ impl Background {
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (written, guess) = snapshot::write(shared)?;
+        shared.snapshots.fetch_add(1, Ordering::Relaxed);
         self.snapshot_from = written.from;
         self.snapshots.insert(0, written);
         while self.snapshots.len() > snapshot::KEPT {

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) wake: (Mutex<()>, Condvar),
     pub(crate) background: Mutex<Background>,
+    /// Since the engine was opened.
+    pub(crate) snapshots: AtomicU64,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -88,6 +90,7 @@ impl Engine {
             closing: AtomicBool::new(false),
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
+            snapshots: AtomicU64::new(0),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -297,6 +300,12 @@ impl Engine {
     #[must_use]
     pub fn log_stats(&self) -> LogStats {
         self.shared.log.stats()
+    }
+
+    /// How many snapshots were written since the engine was opened.
+    #[must_use]
+    pub fn snapshots_written(&self) -> u64 {
+        self.shared.snapshots.load(Ordering::Relaxed)
     }
 
     /// Bytes the log takes on the disk.
