@@ -10,15 +10,13 @@
 //!
 //! The crate knows no wire protocol: requests and answers are values, errors are kinds.
 
+mod admission;
 mod api;
 mod background;
 mod block;
 mod blocks;
-<<<<<<< HEAD
-mod checks;
-=======
 mod broker;
->>>>>>> main
+mod checks;
 mod chunked;
 mod copying;
 mod core;
