@@ -6,6 +6,7 @@
 //!
 //! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use weir_core::{ErrorKind, Timestamp};
@@ -143,9 +144,10 @@ impl Core {
         let Some(key) = state.keys.get(found.slot) else { return };
         let Some(stream) = key.stream() else { return };
         let block = Arc::new(stream.tail.block.clone());
-        let record = Record::Block { key: key.no, block: std::borrow::Cow::Borrowed(&block) };
+        let record = Record::Block { key: key.no, block: Cow::Borrowed(&block) };
         let lsn = appender.append(|out| record.encode(out));
         state.apply(Some(found.slot), lsn, &record);
+        // Until it is written it can be read from nowhere else.
         blocks.insert(lsn, block);
     }
 

@@ -390,6 +390,9 @@ fn plan_trim(stream: &Stream, source: &impl BlockSource, trim: &Trim) -> Result<
 fn first_live_from(stream: &Stream, source: &impl BlockSource, pos: u64) -> Result<EntryId, Cold> {
     let mut first = EntryId::MIN;
     for block in stream.blocks_from(EntryId::MIN).filter(|block| block.first_pos + block.count > pos) {
+        if block.first_pos >= pos && stream.begins_alive(&block) {
+            return Ok(block.first);
+        }
         let flow = stream.visit_block(&block, source, |entry| {
             if entry.pos < pos {
                 return ControlFlow::Continue(());

@@ -148,6 +148,11 @@ impl Stream {
         self.sealed.as_ref().and_then(|sealed| sealed.deleted.get(&first_pos)).copied().unwrap_or(0)
     }
 
+    /// Whether a block's first entry is there. Answered from memory.
+    pub(crate) fn begins_alive(&self, block: &BlockInfo) -> bool {
+        self.deleted_mask(block.first_pos) & 1 == 0
+    }
+
     /// Visits the live entries of one block, oldest first; also says which is the block's very last ID.
     pub(crate) fn visit_block(
         &self,

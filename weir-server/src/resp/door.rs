@@ -9,6 +9,7 @@ use weir_resp::Proto;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
+use super::pending::weight;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
@@ -23,6 +24,8 @@ pub(crate) struct Outgoing {
     /// The protocol in force when it was made.
     pub(crate) proto: Proto,
     pub(crate) reply: Reply,
+    /// Whether nobody asked for it. A client that does not take such messages is disconnected.
+    pub(crate) is_message: bool,
 }
 
 /// Things that are counted for INFO.
@@ -108,15 +111,16 @@ impl Door {
                 return;
             }
         }
+        client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
         }
     }
 
-    /// Sends a message that is no answer.
+    /// Sends a message that nobody asked for.
     pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply });
+        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.

@@ -20,6 +20,7 @@ mod door;
 mod errors;
 mod link;
 mod number;
+mod pending;
 mod pool;
 mod reactor;
 mod render;

@@ -59,6 +59,8 @@ pub struct Server {
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     spin: Duration,
+    /// Bytes that all connections hold together.
+    buffered: usize,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +125,7 @@ impl Server {
             shared,
             waker,
             spin: Duration::ZERO,
+            buffered: 0,
         })
     }
 
@@ -153,7 +156,9 @@ impl Server {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> io::Result<()> {
-        let is_busy = !self.queue.is_empty() || self.readable.iter().any(|who| self.can_receive(*who));
+        let is_busy = !self.queue.is_empty()
+            || !self.sending.is_empty()
+            || self.readable.iter().any(|who| self.can_receive(*who));
         if is_busy || self.accept_again == Some(Duration::ZERO) {
             return self.poll_for(Some(Duration::ZERO));
         }
@@ -228,7 +233,7 @@ impl Server {
                     self.readable.push(who);
                 }
             }
-            if event.is_writable() && link.unsent() > 0 && !link.in_sending {
+            if event.is_writable() && !link.is_settled() && !link.in_sending {
                 link.in_sending = true;
                 self.sending.push(who);
             }
@@ -292,6 +297,7 @@ impl Server {
                 Received::Closed => link.is_finished = true,
                 Received::Full => {}
             }
+            link.account(&mut self.buffered);
             let client = self.door.clients.get(*who).expect("a link has a client");
             if may_queue(link, client, &self.door.config.limits) {
                 link.in_queue = true;
@@ -348,19 +354,25 @@ impl Server {
     // ---- writing -----------------------------------------------------------------------------------------------
 
     fn send(&mut self) {
-        let limits = &self.door.config.limits;
-        for who in self.sending.drain(..) {
+        for who in std::mem::take(&mut self.sending) {
+            let limits = &self.door.config.limits;
             let Some(link) = self.links[who.index()].as_mut() else { continue };
             link.in_sending = false;
             let client = self.door.clients.get_mut(who).expect("a link has a client");
-            match link.send(&mut self.pool) {
-                Ok(sent) => self.door.counters.output_bytes += sent as u64,
-                Err(_) => client.closing = Closing::Now,
+            match link.send_some(&self.engine, &mut self.pool, limits.output_pause_bytes) {
+                Ok(sent) => {
+                    self.door.counters.output_bytes += sent.bytes as u64;
+                    if sent.is_unfinished {
+                        link.in_sending = true;
+                        self.sending.push(who);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(client = client.id, %error, "disconnected");
+                    client.closing = Closing::Now;
+                }
             }
-            if link.unsent() > limits.output_bytes {
-                tracing::warn!(client = client.id, "disconnected: it does not take its answers");
-                client.closing = Closing::Now;
-            }
+            client.owed = link.pending_weight();
             if client.closing != Closing::No {
                 self.door.leaving.push(who);
             } else if may_queue(link, client, limits) {
@@ -368,7 +380,24 @@ impl Server {
                 self.queue.push_back(who);
             }
             link.give_back(&mut self.pool);
+            link.account(&mut self.buffered);
         }
+        if self.buffered > self.door.config.limits.buffers_bytes {
+            self.evict();
+        }
+    }
+
+    /// Disconnects the client that holds most memory: one that does not end its request, or take its answers.
+    fn evict(&mut self) {
+        let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.heap_bytes());
+        let Some(index) = (0..self.links.len()).max_by_key(|index| held(&self.links[*index])) else { return };
+        let who = ClientNo(u32::try_from(index).expect("links have the numbers of clients"));
+        tracing::warn!(
+            client = self.door.client(who).id,
+            bytes = held(&self.links[index]),
+            "disconnected: the buffers of all clients together are above their limit, and its are the largest"
+        );
+        self.door.close(who, Closing::Now);
     }
 
     /// Lets go of clients that have left or were told to.
@@ -380,9 +409,10 @@ impl Server {
         for who in std::mem::take(&mut self.door.leaving) {
             let Some(link) = self.links[who.index()].as_mut() else { continue };
             let closing = self.door.client(who).closing;
-            if closing == Closing::AfterReplies && link.unsent() > 0 && !link.is_finished {
+            if closing == Closing::AfterReplies && !link.is_settled() && !link.is_finished {
                 continue;
             }
+            link.release(&mut self.buffered);
             drop(link.socket_mut().deregister(self.poll.registry()));
             self.links[who.index()] = None;
             self.door.release(who, &mut turn);
@@ -400,7 +430,7 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.unsent() == 0);
+            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;
             }

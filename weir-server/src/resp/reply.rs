@@ -51,6 +51,8 @@ pub(crate) enum Reply {
     Entry(EntryRef),
     /// What XREAD and XREADGROUP answer.
     Streams(Box<StreamsReply>),
+    /// Bytes that are RESP already.
+    Raw(Box<[u8]>),
     /// A reply in another protocol than its surroundings (HELLO inside MULTI).
     In(weir_resp::Proto, Box<Self>),
     /// Nothing is sent (the command pushed its answers itself).

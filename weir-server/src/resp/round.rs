@@ -16,7 +16,6 @@ use super::door::Door;
 use super::errors;
 use super::link::Link;
 use super::pool::Pool;
-use super::render::render;
 use super::reply::Reply;
 
 /// Connections by client number.
@@ -190,13 +189,22 @@ impl Round<'_> {
         if self.engine.flush().is_err() {
             self.door.fail_round();
         }
+        let pause = self.door.config.limits.output_pause_bytes;
         let mut outbox = std::mem::take(&mut self.door.outbox);
         for outgoing in outbox.drain(..) {
             let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
-            render(&outgoing.reply, outgoing.proto, self.engine, link.output(self.pool));
+            if outgoing.is_message && link.heap_bytes() > self.door.config.limits.output_bytes {
+                tracing::warn!("a client was disconnected: it does not take the messages sent to it");
+                self.door.close(outgoing.to, Closing::Now);
+                continue;
+            }
+            link.answer(outgoing.reply, outgoing.proto, self.engine, self.pool, pause);
             if !link.in_sending {
                 link.in_sending = true;
                 self.sending.push(outgoing.to);
+            }
+            if let Some(client) = self.door.clients.get_mut(outgoing.to) {
+                client.owed = link.pending_weight();
             }
         }
         self.door.outbox = outbox;
@@ -205,7 +213,7 @@ impl Round<'_> {
 
 /// Whether a client's next command should be executed soon, and nobody has noted so yet.
 pub(crate) fn may_queue(link: &Link, client: &Client, limits: &Limits) -> bool {
-    !link.in_queue && client.may_run() && link.can_decode() && link.unsent() <= limits.output_pause_bytes
+    !link.in_queue && client.may_run() && link.can_decode() && link.may_answer(limits.output_pause_bytes)
 }
 
 fn protocol_error(error: ProtocolError) -> Reply {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::value::readable;
+
 /// One command, and where in its sequence it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -87,7 +89,7 @@ impl fmt::Display for Command {
                 Word::IdGivenTo(serial) => write!(f, " <id of #{serial}>")?,
                 Word::Bytes(bytes) => {
                     let plain = !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_graphic() && *b != b'"');
-                    let text = bytes.escape_ascii();
+                    let text = readable(bytes);
                     if plain { write!(f, " {text}")? } else { write!(f, " \"{text}\"")? }
                 }
             }

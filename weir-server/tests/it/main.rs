@@ -1,0 +1,10 @@
+//! The RESP door, driven over real sockets.
+
+mod blocking;
+mod connection;
+mod groups;
+mod harness;
+mod hostile;
+mod info;
+mod streams;
+mod transactions;
