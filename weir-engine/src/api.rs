@@ -427,6 +427,8 @@ pub struct StreamInfo {
     pub length: u64,
     /// Macro nodes.
     pub nodes: u64,
+    /// Nodes of the radix tree in which Redis would keep the macro nodes.
+    pub radix_nodes: u64,
     /// The last ID given out.
     pub last_id: EntryId,
     /// The highest ID that was deleted by name.

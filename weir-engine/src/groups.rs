@@ -331,7 +331,8 @@ impl Core {
             let count = match row {
                 Some((since, _, false)) if now.saturating_sub(since) < request.idle_min => continue,
                 Some((_, count, _)) => count,
-                None if request.force => 0,
+                // A row made by force counts as delivered once before this claim.
+                None if request.force => 1,
                 None => continue,
             };
             let raised = if request.just_ids { count } else { count.saturating_add(1) };

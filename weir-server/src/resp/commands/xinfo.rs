@@ -108,7 +108,7 @@ fn counters(info: &StreamInfo) -> Vec<Reply> {
         Reply::Text("radix-tree-keys"),
         Reply::count(info.nodes),
         Reply::Text("radix-tree-nodes"),
-        Reply::count(info.nodes + 1),
+        Reply::count(info.radix_nodes),
         Reply::Text("last-generated-id"),
         Reply::Id(info.last_id),
         Reply::Text("max-deleted-entry-id"),
