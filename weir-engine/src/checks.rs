@@ -7,7 +7,7 @@ use weir_core::EntryId;
 
 use crate::block::BLOCK_MAX;
 use crate::group::{Group, NO_CONSUMER};
-use crate::stream::{Sealed, Stream};
+use crate::stream::Stream;
 
 /// Takes what was found, one finding at a time.
 pub(crate) type Say<'a> = dyn FnMut(String) + 'a;
@@ -63,7 +63,7 @@ impl Stream {
     /// Checks the sealed blocks; returns their live entries, the position behind them, and how many have masks.
     fn check_heads(&self, say: &mut Say<'_>) -> (u64, u64, usize) {
         let (mut live, mut end, mut masks, mut lsn) = (0_u64, 0_u64, 0, 0);
-        let heads = self.sealed.iter().flat_map(|sealed: &Box<Sealed>| sealed.heads.iter());
+        let heads = self.sealed.iter().flat_map(|sealed| sealed.heads.iter());
         for head in heads {
             let at = head.first_pos;
             check(at >= end, say, || format!("the block at position {at} begins before {end}"));

@@ -46,7 +46,7 @@ pub(crate) fn entries_read_after(
         match read {
             Some(known) if last >= stream.first_id && !tombstone_from(stream, last) => {
                 // From here on every further delivery counts one: nothing above was deleted.
-                return Some(known + (ids.len() - nth) as u64);
+                return Some(known.saturating_add((ids.len() - nth) as u64));
             }
             _ if stream.entries_added > 0 => read = estimate(stream, *id),
             _ => {}

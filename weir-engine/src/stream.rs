@@ -150,7 +150,7 @@ impl Stream {
         }
     }
 
-    fn deleted_mask(&self, first_pos: u64) -> u128 {
+    pub(crate) fn deleted_mask(&self, first_pos: u64) -> u128 {
         self.sealed.as_ref().and_then(|sealed| sealed.deleted.get(&first_pos)).copied().unwrap_or(0)
     }
 
@@ -298,7 +298,7 @@ impl Stream {
         }
         self.len += 1;
         self.last_id = entry.id;
-        self.entries_added += 1;
+        self.entries_added = self.entries_added.saturating_add(1);
         self.next_pos = entry.pos + 1;
         if let Some((producer, iid)) = entry.idempotent {
             let limits = self.idempotence_limits;
@@ -456,7 +456,7 @@ impl BlockInfo {
     }
 }
 
-fn run_mask(first: u64, count: u64) -> u128 {
+pub(crate) fn run_mask(first: u64, count: u64) -> u128 {
     let ones = if count >= 128 { u128::MAX } else { (1_u128 << count) - 1 };
     ones << first
 }
