@@ -221,12 +221,11 @@ fn group_position(
 }
 
 fn read_plain(stream: &Stream, request: &mut Request<'_>, from: From) -> Vec<Value> {
-    let after = match from {
-        From::After(id) => id,
-        _ => match stream.top_id() {
-            Some(top) => return stream.entry(top).map(entry_reply).into_iter().collect(),
-            None => EntryId::MIN,
-        },
+    let after = match (from, stream.top_id()) {
+        (From::After(id), _) => id,
+        // The top entry is what comes after its predecessor.
+        (_, Some(top)) => top.previous().unwrap_or(EntryId::MIN),
+        (_, None) => EntryId::MIN,
     };
     let limit = request.count.unwrap_or(usize::MAX);
     stream
