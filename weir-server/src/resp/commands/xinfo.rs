@@ -149,7 +149,7 @@ fn group(info: GroupInfo) -> Reply {
         Reply::Text("entries-read"),
         Reply::count_or_null(info.entries_read),
         Reply::Text("lag"),
-        Reply::count_or_null(info.lag),
+        Reply::int_or_null(info.lag),
     ])
 }
 
@@ -166,7 +166,7 @@ fn full_group(detail: GroupDetail) -> Reply {
         Reply::Text("entries-read"),
         Reply::count_or_null(detail.info.entries_read),
         Reply::Text("lag"),
-        Reply::count_or_null(detail.info.lag),
+        Reply::int_or_null(detail.info.lag),
         Reply::Text("pel-count"),
         Reply::count(detail.info.pending),
         Reply::Text("nacked-count"),
