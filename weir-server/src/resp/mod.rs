@@ -27,6 +27,7 @@ mod render;
 mod reply;
 mod round;
 mod socket;
+mod spin;
 mod table;
 mod timers;
 mod version;
