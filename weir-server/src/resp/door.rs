@@ -27,6 +27,8 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
     /// Whether nobody asked for it. A client that does not take such messages is disconnected.
     pub(crate) is_message: bool,
+    /// Whether it may say something of keys, which a failed flush takes back.
+    pub(crate) tells_state: bool,
 }
 
 /// The shared state of one door.
@@ -39,6 +41,8 @@ pub(crate) struct Door {
     pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -58,6 +62,7 @@ impl Door {
             timers: Timers::default(),
             counters: DoorCounts::default(),
             outbox: Vec::new(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
             clock,
@@ -109,14 +114,14 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
     /// Sends a message that nobody asked for.
     pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
@@ -139,10 +144,11 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash.
+    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
     pub(crate) fn fail_round(&mut self) {
-        for outgoing in &mut self.outbox {
-            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
+            outgoing.reply =
+                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
         }
     }
 
