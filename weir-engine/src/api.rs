@@ -475,7 +475,7 @@ pub struct GroupInfo {
     /// Entries ever added up to there; `None` = Redis could not say.
     pub entries_read: Option<u64>,
     /// Entries it was not yet given, as Redis computes it; `None` = Redis could not say.
-    pub lag: Option<u64>,
+    pub lag: Option<i64>,
 }
 
 /// One item of `XINFO CONSUMERS`.

@@ -69,6 +69,7 @@ impl Background {
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (written, guess) = snapshot::write(shared)?;
+        shared.snapshots.fetch_add(1, Ordering::Relaxed);
         self.snapshot_from = written.from;
         // Where the log stood still, it took the place of the one before.
         self.snapshots.retain(|snapshot| snapshot.path != written.path);

@@ -84,7 +84,8 @@ impl Core {
 
     // ---- transactions ------------------------------------------------------------------------------------------
 
-    /// What is changed from here to [`Core::end`] appears together after a crash, or not at all. May be nested.
+    /// What is changed from here to [`Core::end`] appears together after a crash, or not at all. May be nested. Ends
+    /// with the turn at the latest.
     pub fn begin(&mut self) {
         if self.transaction == 0 {
             self.appender.begin();
@@ -100,6 +101,13 @@ impl Core {
         if self.transaction == 0 {
             self.appender.end();
             self.blocks.read_on_the_spot(false);
+        }
+    }
+
+    /// Ends what was begun and not ended.
+    pub(crate) fn end_all(&mut self) {
+        while self.transaction > 0 {
+            self.end();
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) wake: (Mutex<()>, Condvar),
     pub(crate) background: Mutex<Background>,
+    /// Since the engine was opened.
+    pub(crate) snapshots: AtomicU64,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -88,6 +90,7 @@ impl Engine {
             closing: AtomicBool::new(false),
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
+            snapshots: AtomicU64::new(0),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -307,6 +310,12 @@ impl Engine {
         self.shared.log.stats()
     }
 
+    /// How many snapshots were written since the engine was opened.
+    #[must_use]
+    pub fn snapshots_written(&self) -> u64 {
+        self.shared.snapshots.load(Ordering::Relaxed)
+    }
+
     /// Bytes the log takes on the disk.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
@@ -457,6 +466,7 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() {
             return;
         }
+        core.end_all();
         core.serve_waiters();
         core.appender.submit();
         let ring = !core.waiting.served.is_empty();

@@ -431,7 +431,7 @@ impl Core {
         let group = self.group(found, at);
         let most = usize::try_from(query.count).unwrap_or(usize::MAX).min(self.options.limits.reply_entries);
         let old_enough = |row: &PendingEntry| {
-            query.idle_min == 0 || row.idle(now).is_some_and(|idle| idle >= query.idle_min)
+            row.idle(now).is_none_or(|idle| idle >= query.idle_min)
         };
         let rows: Vec<PendingRow> = match query.consumer {
             None => group

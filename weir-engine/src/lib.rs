@@ -62,3 +62,4 @@ pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
 pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
+pub use weir_log::LogStats;

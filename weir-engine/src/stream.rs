@@ -359,6 +359,9 @@ impl Stream {
         if let Some(sealed) = &mut self.sealed {
             sealed.closed.retain(|node| sealed.heads.get(node.master).is_some());
         }
+        if self.tail.live == 0 {
+            self.reopen_node();
+        }
         for (first, count) in &removal.runs {
             self.remove_run(*first, *count);
         }

@@ -9,4 +9,5 @@ mod recovery;
 mod script;
 mod stories;
 mod streams;
+mod waiting;
 mod watched;

@@ -13,6 +13,7 @@ use super::pending::weight;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
+use crate::DoorCounts;
 
 /// RESP databases, namespaces 0 to 15.
 pub(crate) const DATABASES: u32 = 16;
@@ -28,17 +29,6 @@ pub(crate) struct Outgoing {
     pub(crate) is_message: bool,
 }
 
-/// Things that are counted for INFO.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) rejected_connections: u64,
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) input_bytes: u64,
-    pub(crate) output_bytes: u64,
-}
-
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -46,7 +36,7 @@ pub(crate) struct Door {
     pub(crate) table: Table,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
-    pub(crate) counters: Counters,
+    pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
     /// Clients that stopped waiting and may have commands left in their buffers.
@@ -66,7 +56,7 @@ impl Door {
             table: Table::new(),
             clients: Clients::default(),
             timers: Timers::default(),
-            counters: Counters::default(),
+            counters: DoorCounts::default(),
             outbox: Vec::new(),
             woken: Vec::new(),
             leaving: Vec::new(),
@@ -74,6 +64,12 @@ impl Door {
             started,
             next_client: 0,
         }
+    }
+
+    /// Lets other threads see what was done so far.
+    pub(crate) fn publish(&mut self) {
+        self.counters.clients = self.clients.len() as u64;
+        self.config.stats.publish(&self.counters);
     }
 
     /// A number for a new client, never used before.

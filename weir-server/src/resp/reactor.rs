@@ -147,6 +147,7 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
+            self.door.publish();
         }
         self.farewell();
         Ok(())

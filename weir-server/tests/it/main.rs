@@ -7,4 +7,5 @@ mod harness;
 mod hostile;
 mod info;
 mod streams;
+mod tls;
 mod transactions;
