@@ -6,5 +6,6 @@ mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod pubsub;
 mod streams;
 mod transactions;
