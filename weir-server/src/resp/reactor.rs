@@ -30,6 +30,9 @@ const EVENTS: usize = 1_024;
 const ACCEPTS: usize = 64;
 /// How long to wait after the system refused to accept a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often expired keys are looked for when no command does: often where somebody waits for what they hold.
+const TICK: Duration = Duration::from_millis(100);
+const SLOW_TICK: Duration = Duration::from_secs(1);
 /// How long a stopping server waits for clients to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -60,6 +63,8 @@ pub struct Server {
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     spin: Spin,
+    /// When to look for expired keys at the latest.
+    next_tick: Duration,
     /// Bytes that all connections hold together.
     buffered: usize,
 }
@@ -127,6 +132,7 @@ impl Server {
             shared,
             waker,
             spin,
+            next_tick: Duration::ZERO,
             buffered: 0,
         })
     }
@@ -170,12 +176,9 @@ impl Server {
         }
         let now = self.clock.elapsed();
         // The system counts milliseconds; a deadline must not make the loop turn without effect.
-        let deadline = self.door.timers.next().map(|at| at.saturating_sub(now) + Duration::from_millis(1));
-        let timeout = match (deadline, self.accept_again) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.poll_for(timeout)
+        let deadline = self.door.timers.next().map_or(self.next_tick, |at| at.min(self.next_tick));
+        let timeout = deadline.saturating_sub(now) + Duration::from_millis(1);
+        self.poll_for(Some(self.accept_again.map_or(timeout, |again| again.min(timeout))))
     }
 
     /// Looks for events for a few microseconds, where that is worth it.
@@ -322,6 +325,10 @@ impl Server {
         let now = self.clock.elapsed();
         let served = self.shared.served.swap(false, Ordering::AcqRel);
         let is_due = self.door.timers.next().is_some_and(|at| at <= now);
+        let ticks = self.next_tick <= now;
+        if ticks {
+            self.next_tick = now + if self.engine.turn().waiting_counts().0 > 0 { TICK } else { SLOW_TICK };
+        }
         // A reader that has gone must not be given anything.
         let gone: Vec<ClientNo> =
             self.door.leaving.iter().copied().filter(|who| self.is_blocked(*who)).collect();
@@ -338,8 +345,9 @@ impl Server {
             sending: &mut self.sending,
             decode_limits,
         };
-        let crowd = round.run(served || is_due || !gone.is_empty(), |door, turn| {
+        let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
             gone.iter().for_each(|who| door.release(*who, turn));
+            turn.serve_waiters();
             dispatch::deliver_served(door, turn);
             if is_due {
                 time_out(door, turn, now);
