@@ -148,7 +148,13 @@ impl Door {
             if let Reply::Shared(bytes) = &reply {
                 self.message_bytes += bytes.len();
             }
-            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
+            self.outbox.push(Outgoing {
+                to,
+                proto: client.proto,
+                reply,
+                is_message: true,
+                tells_state: true,
+            });
         }
     }
 

@@ -27,6 +27,7 @@ mod pending;
 mod pool;
 mod pubsub;
 mod reactor;
+mod readers;
 mod render;
 mod reply;
 mod round;

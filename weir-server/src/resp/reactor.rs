@@ -19,6 +19,7 @@ use super::dispatch;
 use super::door::Door;
 use super::link::{Link, Received};
 use super::pool::Pool;
+use super::readers::{ForClient, Outcome, Readers, Task};
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
 use super::socket::{Listener, Socket};
@@ -55,6 +56,7 @@ pub struct Server {
     queue: VecDeque<ClientNo>,
     /// Clients whose sockets may have bytes.
     readable: Vec<ClientNo>,
+    readers: Readers,
     /// Clients that have answers to take.
     sending: Vec<ClientNo>,
     /// When to try accepting again although no event tells so.
@@ -116,10 +118,11 @@ impl Server {
             }
         }));
         Ok(Self {
+            readers: Readers::new(engine.clone(), waker.clone()),
+            engine,
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
-            engine,
             door: Door::new(config, clock.clone()),
             links: Vec::new(),
             pool: Pool::default(),
@@ -151,6 +154,7 @@ impl Server {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.wait()?;
             self.handle_events();
+            self.take_done();
             self.receive();
             self.round();
             self.send();
@@ -319,6 +323,37 @@ impl Server {
         self.readable = readable;
     }
 
+    /// Lets clients go on for whom the disk was waited for.
+    fn take_done(&mut self) {
+        for (whose, outcome) in self.readers.take_done() {
+            let who = whose.no;
+            let Some(client) = self.door.clients.get_mut(who).filter(|client| client.id == whose.id) else {
+                continue;
+            };
+            let link = self.links[who.index()].as_mut().expect("a client has a link");
+            match outcome {
+                Outcome::Warmed(warmed) => {
+                    client.is_aside = false;
+                    client.unreadable = warmed.err().map(Box::new);
+                }
+                Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
+                Outcome::Rendered(Err(error)) => {
+                    tracing::error!(client = client.id, %error, "disconnected in the middle of an answer");
+                    self.door.close(who, Closing::Now);
+                    continue;
+                }
+            }
+            if !link.in_sending {
+                link.in_sending = true;
+                self.sending.push(who);
+            }
+            if may_queue(link, client, &self.door.config.limits) {
+                link.in_queue = true;
+                self.queue.push_back(who);
+            }
+        }
+    }
+
     // ---- the round ---------------------------------------------------------------------------------------------
 
     fn round(&mut self) {
@@ -343,6 +378,7 @@ impl Server {
             batch: &mut self.batch,
             queue: &mut self.queue,
             sending: &mut self.sending,
+            readers: &mut self.readers,
             decode_limits,
         };
         let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
@@ -374,6 +410,10 @@ impl Server {
                     if sent.is_unfinished {
                         link.in_sending = true;
                         self.sending.push(who);
+                    }
+                    if sent.is_cold {
+                        let whose = ForClient { no: who, id: client.id };
+                        self.readers.submit(whose, Task::Render(link.send_away()));
                     }
                 }
                 Err(error) => {
@@ -439,7 +479,8 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.is_settled());
+            let is_idle = self.queue.is_empty() && self.readers.is_idle();
+            let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;
             }
@@ -447,6 +488,7 @@ impl Server {
                 return;
             }
             self.handle_events();
+            self.take_done();
         }
     }
 }

@@ -17,6 +17,7 @@ use super::errors;
 use super::link::Link;
 use super::notify;
 use super::pool::Pool;
+use super::readers::{ForClient, Readers, Task};
 use super::reply::Reply;
 use super::spin::Crowd;
 
@@ -62,6 +63,7 @@ pub(crate) struct Round<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) queue: &'a mut VecDeque<ClientNo>,
     pub(crate) sending: &'a mut Vec<ClientNo>,
+    pub(crate) readers: &'a mut Readers,
     pub(crate) decode_limits: weir_resp::Limits,
 }
 
@@ -163,16 +165,20 @@ impl Round<'_> {
                 }
                 What::Request { at, end } => {
                     let request = self.batch.args[index].of(link.input(at));
-                    while let Err(cold) = dispatch::execute(self.door, self.engine, &mut turn, who, request) {
-                        drop(turn);
-                        let warmed = self.engine.warm(cold);
-                        turn = self.engine.turn();
-                        if let Err(error) = warmed {
-                            self.door.answer(who, Reply::Error(errors::text(&error)));
-                            break;
+                    if let Some(error) = self.door.client(who).unreadable.take() {
+                        self.door.answer(who, Reply::Error(errors::text(&error)));
+                        link.executed(end);
+                        continue;
+                    }
+                    match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                        Ok(()) => link.executed(end),
+                        Err(cold) => {
+                            let client = self.door.client(who);
+                            client.is_aside = true;
+                            self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
+                            link.rewind();
                         }
                     }
-                    link.executed(end);
                 }
             }
         }

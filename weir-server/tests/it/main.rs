@@ -1,6 +1,7 @@
 //! The RESP door, driven over real sockets.
 
 mod blocking;
+mod cold;
 mod connection;
 mod durability;
 mod groups;
