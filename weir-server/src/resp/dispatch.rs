@@ -52,13 +52,17 @@ pub(crate) fn execute(
         enqueue(door, who, args, command);
         return Ok(());
     }
+    let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
+    door.tells_state = command.flags & touches_keys != 0;
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
-    match run(&mut call) {
+    let answer = run(&mut call);
+    match answer {
         Ok(reply) => door.answer(who, reply),
         Err(Stop::Cold(cold)) => return Err(cold),
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
+    door.tells_state = true;
     show(door, who, command, args);
     after_command(door, turn, who, command);
     Ok(())

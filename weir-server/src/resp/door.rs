@@ -30,6 +30,8 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
     /// Whether nobody asked for it. A client that does not take such messages is disconnected.
     pub(crate) is_message: bool,
+    /// Whether it may say something of keys, which a failed flush takes back.
+    pub(crate) tells_state: bool,
 }
 
 /// The shared state of one door.
@@ -51,6 +53,8 @@ pub(crate) struct Door {
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
     pub(crate) notify: NotifyFlags,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -75,6 +79,7 @@ impl Door {
             channels: Channels::default(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
             clock,
@@ -126,14 +131,14 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
     /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
     pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
         let proto = self.client(to).proto;
-        self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
     }
 
     /// Sends the messages that nobody asked for behind the answers so far.
@@ -143,7 +148,7 @@ impl Door {
             if let Reply::Shared(bytes) = &reply {
                 self.message_bytes += bytes.len();
             }
-            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
         }
     }
 
@@ -171,11 +176,11 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash. Messages are dropped.
+    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
     pub(crate) fn fail_round(&mut self) {
-        self.outbox.retain(|outgoing| !outgoing.is_message);
-        for outgoing in &mut self.outbox {
-            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
+            outgoing.reply =
+                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod connection;
+mod durability;
 mod groups;
 mod harness;
 mod hostile;
