@@ -6,5 +6,6 @@ mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod keys;
 mod streams;
 mod transactions;
