@@ -33,7 +33,7 @@ const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
 /// An embedded broker. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) wake: (Mutex<()>, Condvar),
     pub(crate) background: Mutex<Background>,
+    /// Since the engine was opened.
+    pub(crate) snapshots: AtomicU64,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -88,6 +90,7 @@ impl Engine {
             closing: AtomicBool::new(false),
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
+            snapshots: AtomicU64::new(0),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -151,7 +154,7 @@ impl Engine {
                 Ok(())
             }
             Cold::Room(bytes) => {
-                self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
+                self.shared.log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
             }
         }
@@ -224,6 +227,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What is prepared at once when space is short, in bytes.
+    fn small_room(&self) -> u64 {
+        (self.segment_bytes() / 4).min(1 << 20)
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.shared.log.segment_bytes()
     }
@@ -284,7 +292,7 @@ impl Engine {
     /// Prepares space in the log where it is short. A full disk is no error here: appends will be refused.
     pub fn make_room(&self) {
         // A failure beside the log's data shows as missing room; the log's own failures latch.
-        drop(self.shared.log.ensure_room(1 << 20));
+        drop(self.shared.log.ensure_room(self.small_room()));
     }
 
     /// Rings when a waiting read was served by another thread's doing: take a turn and [`Core::take_served`].
@@ -297,6 +305,12 @@ impl Engine {
     #[must_use]
     pub fn log_stats(&self) -> LogStats {
         self.shared.log.stats()
+    }
+
+    /// How many snapshots were written since the engine was opened.
+    #[must_use]
+    pub fn snapshots_written(&self) -> u64 {
+        self.shared.snapshots.load(Ordering::Relaxed)
     }
 
     /// Bytes the log takes on the disk.
@@ -449,6 +463,7 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() {
             return;
         }
+        core.end_all();
         core.serve_waiters();
         core.appender.submit();
         let ring = !core.waiting.served.is_empty();

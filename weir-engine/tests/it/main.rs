@@ -1,5 +1,11 @@
 //! The engine through its public door.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod power_cuts;
 mod reclaiming;
 mod recovery;
+mod script;
 mod streams;
+mod waiting;
+mod watched;

@@ -78,6 +78,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn allocated(&self) -> io::Result<u64> {
         self.len()
     }
+    /// The first position at or behind `at` that may hold anything but zeroes; `None` when there is none.
+    fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        Ok(Some(at))
+    }
     /// Hint: begin writing this range back now, so that a later flush has less to do.
     fn start_writeback(&self, _at: u64, _len: u64) {}
 }

@@ -138,6 +138,15 @@ impl DiskFile for RealFile {
         Ok(rustix::fs::fallocate(&self.0, flags, at, len)?)
     }
 
+    fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => Ok(Some(data.max(at))),
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            // File systems that cannot tell: everything may be data.
+            Err(_) => Ok(Some(at)),
+        }
+    }
+
     fn allocated(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks() * 512)
     }

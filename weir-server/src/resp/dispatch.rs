@@ -56,7 +56,11 @@ pub(crate) fn execute(
     let (command, run) = match resolve(door, args) {
         Ok(found) => found,
         Err(text) => {
-            refuse(door, who, text);
+            if args.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
+                abort_transaction(door, turn, who, &text);
+            } else {
+                refuse(door, who, text);
+            }
             return Ok(());
         }
     };
@@ -68,14 +72,18 @@ pub(crate) fn execute(
         enqueue(door, who, args, command);
         return Ok(());
     }
+    let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
+    door.tells_state = command.flags & touches_keys != 0;
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
-    match run(&mut call) {
+    let answer = run(&mut call);
+    match answer {
         Ok(reply) => door.answer(who, reply),
         Err(Stop::Cold(cold)) => return Err(Pause::Cold(cold)),
         Err(Stop::Fetch(fetching)) => return Err(Pause::Fetch(fetching)),
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
+    door.tells_state = true;
     after_command(door, turn, who, command);
     Ok(())
 }
@@ -146,6 +154,18 @@ fn refuse(door: &mut Door, who: ClientNo, text: Cow<'static, [u8]>) {
         multi.refused = true;
     }
     door.answer(who, Reply::Error(text));
+}
+
+/// An EXEC that cannot be carried out ends the transaction all the same.
+fn abort_transaction(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, why: &[u8]) {
+    let client = door.client(who);
+    client.multi = None;
+    for watch in std::mem::take(&mut client.watched) {
+        turn.unwatch(watch);
+    }
+    let why = why.strip_prefix(b"ERR ").unwrap_or(why);
+    let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
+    door.answer(who, Reply::Error(text.into()));
 }
 
 fn enqueue(door: &mut Door, who: ClientNo, args: Request<'_>, command: &'static Command) {

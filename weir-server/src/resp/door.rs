@@ -15,6 +15,7 @@ use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
+use crate::DoorCounts;
 
 /// RESP databases, namespaces 0 to 15.
 pub(crate) const DATABASES: u32 = 16;
@@ -28,17 +29,8 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
     /// Whether nobody asked for it. A client that does not take such messages is disconnected.
     pub(crate) is_message: bool,
-}
-
-/// Things that are counted for INFO.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) rejected_connections: u64,
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) input_bytes: u64,
-    pub(crate) output_bytes: u64,
+    /// Whether it may say something of keys, which a failed flush takes back.
+    pub(crate) tells_state: bool,
 }
 
 /// The shared state of one door.
@@ -48,9 +40,11 @@ pub(crate) struct Door {
     pub(crate) table: Table,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
-    pub(crate) counters: Counters,
+    pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -73,8 +67,9 @@ impl Door {
             table: Table::new(),
             clients: Clients::default(),
             timers: Timers::default(),
-            counters: Counters::default(),
+            counters: DoorCounts::default(),
             outbox: Vec::new(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
             buffered: 0,
@@ -84,6 +79,12 @@ impl Door {
             started,
             next_client: 0,
         }
+    }
+
+    /// Lets other threads see what was done so far.
+    pub(crate) fn publish(&mut self) {
+        self.counters.clients = self.clients.len() as u64;
+        self.config.stats.publish(&self.counters);
     }
 
     /// A number for a new client, never used before.
@@ -123,14 +124,14 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
     /// Sends a message that nobody asked for.
     pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
@@ -153,10 +154,11 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash.
+    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
     pub(crate) fn fail_round(&mut self) {
-        for outgoing in &mut self.outbox {
-            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
+            outgoing.reply =
+                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
         }
     }
 

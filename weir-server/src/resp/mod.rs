@@ -31,6 +31,7 @@ mod render;
 mod reply;
 mod round;
 mod socket;
+mod spin;
 mod syntax;
 mod table;
 mod timers;

@@ -111,6 +111,11 @@ impl Reply {
         count.map_or(Self::Null, Self::count)
     }
 
+    /// A number that may be unknown, and negative.
+    pub(crate) fn int_or_null(number: Option<i64>) -> Self {
+        number.map_or(Self::Null, Self::Int)
+    }
+
     /// An array of simple strings, as HELP answers.
     pub(crate) fn lines(lines: &'static [&'static str]) -> Self {
         Self::Array(lines.iter().copied().map(Self::Simple).collect())

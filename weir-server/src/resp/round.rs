@@ -17,6 +17,7 @@ use super::errors;
 use super::link::Link;
 use super::pool::Pool;
 use super::reply::Reply;
+use super::spin::Crowd;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -61,9 +62,10 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
-    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do.
-    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
-        let mut executed = 0;
+    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
+    /// requests there were.
+    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) -> Crowd {
+        let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
             self.fill();
@@ -71,6 +73,7 @@ impl Round<'_> {
                 break;
             }
             executed += self.batch.items.len();
+            crowd = self.batch.clients.iter().fold(crowd, |crowd, who| crowd.and(*who));
             self.execute(|door, turn| {
                 if std::mem::take(&mut wants_first) {
                     first(door, turn);
@@ -84,6 +87,7 @@ impl Round<'_> {
         if executed > 0 || needs_turn {
             self.finish();
         }
+        crowd
     }
 
     /// Decodes requests of queued clients until the batch is full.

@@ -35,10 +35,37 @@ impl TestServer {
     }
 
     pub(crate) fn with(config: Config, clock: Arc<dyn Clock>) -> Self {
-        let engine = Engine::memory_with(clock.clone(), Options::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        Self::listening(address, vec![Listener::tcp(listener).unwrap()], config, clock)
+    }
+
+    pub(crate) fn listening(
+        address: SocketAddr,
+        listeners: Vec<Listener>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let engine = Engine::memory_with(clock.clone(), Options::default());
+        Self::on_engine(engine, address, listeners, config, clock)
+    }
+
+    /// A server on an engine of the test's own.
+    pub(crate) fn on(engine: Engine) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let clock = Arc::new(SystemClock::new());
         let listeners = vec![Listener::tcp(listener).unwrap()];
+        Self::on_engine(engine, address, listeners, Config::default(), clock)
+    }
+
+    fn on_engine(
+        engine: Engine,
+        address: SocketAddr,
+        listeners: Vec<Listener>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let server = Server::new(listeners, engine.clone(), clock, config).unwrap();
         let stopper = server.stopper();
         let thread = std::thread::spawn(move || server.run().unwrap());

@@ -2,10 +2,12 @@
 
 mod blocking;
 mod connection;
+mod durability;
 mod groups;
 mod harness;
 mod hostile;
 mod info;
 mod keys;
 mod streams;
+mod tls;
 mod transactions;
