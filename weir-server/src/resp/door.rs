@@ -7,12 +7,14 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
+use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
@@ -59,6 +61,11 @@ pub(crate) struct Door {
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
+    pub(crate) buffered: usize,
+    /// What the command that is run again was waiting for.
+    pub(crate) fetched: Option<Fetched>,
+    pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: std::time::Duration,
     next_client: u64,
@@ -82,6 +89,9 @@ impl Door {
             tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            buffered: 0,
+            fetched: None,
+            random: Random::seeded(clock.now_micros()),
             clock,
             started,
             next_client: 0,
@@ -148,7 +158,13 @@ impl Door {
             if let Reply::Shared(bytes) = &reply {
                 self.message_bytes += bytes.len();
             }
-            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
+            self.outbox.push(Outgoing {
+                to,
+                proto: client.proto,
+                reply,
+                is_message: true,
+                tells_state: true,
+            });
         }
     }
 

@@ -163,15 +163,17 @@ impl Round<'_> {
                 }
                 What::Request { at, end } => {
                     let request = self.batch.args[index].of(link.input(at));
-                    while let Err(cold) = dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                    while let Err(pause) = dispatch::execute(self.door, self.engine, &mut turn, who, request)
+                    {
                         drop(turn);
-                        let warmed = self.engine.warm(cold);
+                        let ended = pause.end(self.door, self.engine);
                         turn = self.engine.turn();
-                        if let Err(error) = warmed {
+                        if let Err(error) = ended {
                             self.door.answer(who, Reply::Error(errors::text(&error)));
                             break;
                         }
                     }
+                    self.door.fetched = None;
                     link.executed(end);
                 }
             }
