@@ -7,7 +7,7 @@ use weir_core::EntryId;
 
 use crate::block::BLOCK_MAX;
 use crate::group::{Group, NO_CONSUMER};
-use crate::stream::Stream;
+use crate::stream::{CLOSED_NODES_MAX, Stream};
 
 /// Takes what was found, one finding at a time.
 pub(crate) type Say<'a> = dyn FnMut(String) + 'a;
@@ -51,9 +51,13 @@ impl Stream {
         check(self.entries_added >= self.len, say, || {
             format!("{} entries were ever added, {} are there", self.entries_added, self.len)
         });
-        check(self.node.deleted <= self.node.count && self.node.bytes < 1 << 48, say, || {
-            format!("its last node counts {} of {}", self.node.deleted, self.node.count)
-        });
+        let closed = self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.closed);
+        check(closed.len() <= CLOSED_NODES_MAX, say, || format!("{} closed nodes", closed.len()));
+        for node in closed.iter().chain([&self.node]) {
+            check(node.deleted <= node.count && node.bytes < 1 << 48, say, || {
+                format!("a node has lost {} of {} entries", node.deleted, node.count)
+            });
+        }
     }
 
     fn mask_at(&self, first_pos: u64) -> Option<u128> {

@@ -154,7 +154,7 @@ impl Engine {
                 Ok(())
             }
             Cold::Room(bytes) => {
-                self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
+                self.shared.log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
             }
         }
@@ -227,6 +227,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What is prepared at once when space is short, in bytes.
+    fn small_room(&self) -> u64 {
+        (self.segment_bytes() / 4).min(1 << 20)
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.shared.log.segment_bytes()
     }
@@ -287,7 +292,7 @@ impl Engine {
     /// Prepares space in the log where it is short. A full disk is no error here: appends will be refused.
     pub fn make_room(&self) {
         // A failure beside the log's data shows as missing room; the log's own failures latch.
-        drop(self.shared.log.ensure_room(1 << 20));
+        drop(self.shared.log.ensure_room(self.small_room()));
     }
 
     /// Rings when a waiting read was served by another thread's doing: take a turn and [`Core::take_served`].

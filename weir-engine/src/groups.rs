@@ -176,7 +176,7 @@ impl Core {
         Ok(count)
     }
 
-    fn acknowledge(&mut self, found: Found, at: GroupRef, ids: Vec<EntryId>) {
+    pub(crate) fn acknowledge(&mut self, found: Found, at: GroupRef, ids: Vec<EntryId>) {
         if ids.len() <= ROWS_PER_RECORD {
             if !ids.is_empty() {
                 self.commit_to(found, &Record::Acknowledge { at, ids });

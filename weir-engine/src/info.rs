@@ -179,6 +179,8 @@ impl Core {
         if stream.find(&self.blocks, id)?.is_none() {
             return Err(ErrorKind::Invalid("No such message in stream").into());
         }
+        self.check_name(producer)?;
+        self.check_name(iid)?;
         let limits = stream.idempotence_limits;
         let known = stream.idempotence.as_ref().and_then(|i| i.find(producer, iid, limits, self.now.0));
         match known {

@@ -25,6 +25,7 @@ use crate::block::{Block, BlockHead};
 use crate::engine::{Engine, Shared, io_error};
 use crate::group::{Extra, Group, NO_CONSUMER, SnapshotRow};
 use crate::idempotence::Idempotence;
+use crate::node::Node;
 use crate::reclaim::Guess;
 use crate::record::{IdempotenceLimits, put_id, put_option, read_id, read_option};
 use crate::state::{Key, Namespace, State, Value};
@@ -64,6 +65,7 @@ mod tag {
     pub(super) const DIRECTORY: u8 = 12;
     pub(super) const END: u8 = 13;
     pub(super) const WRITTEN: u8 = 14;
+    pub(super) const NODES: u8 = 15;
 }
 
 /// A snapshot in the folder.
@@ -215,19 +217,16 @@ fn write_key(key: &Key, out: &mut Writer) -> std::io::Result<()> {
 }
 
 fn put_stream(buf: &mut Vec<u8>, stream: &Stream) {
-    for id in [stream.last_id, stream.first_id, stream.max_deleted, stream.node.master] {
+    for id in [stream.last_id, stream.first_id, stream.max_deleted] {
         put_id(buf, id);
     }
+    put_node(buf, &stream.node);
     for value in [
         stream.entries_added,
         stream.next_pos,
         stream.len,
         u64::from(stream.tail.live),
         u64::from(stream.tail.node_start),
-        u64::from(stream.node.count),
-        u64::from(stream.node.deleted),
-        stream.node.bytes,
-        stream.node.names_hash,
     ] {
         put(buf, value);
     }
@@ -240,6 +239,13 @@ fn put_stream(buf: &mut Vec<u8>, stream: &Stream) {
 
 fn write_sealed(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
     let Some(sealed) = &stream.sealed else { return Ok(()) };
+    if !sealed.closed.is_empty() {
+        out.item(|buf| {
+            buf.push(tag::NODES);
+            put(buf, sealed.closed.len() as u64);
+            sealed.closed.iter().for_each(|node| put_node(buf, node));
+        });
+    }
     let heads: Vec<&BlockHead> = sealed.heads.iter().collect();
     for part in heads.chunks(PER_ITEM) {
         out.item(|buf| {
@@ -330,6 +336,14 @@ fn write_group(group: &Group, out: &mut Writer) -> std::io::Result<()> {
         out.spill()?;
     }
     Ok(())
+}
+
+fn put_node(buf: &mut Vec<u8>, node: &Node) {
+    put_id(buf, node.master);
+    put(buf, u64::from(node.count));
+    put(buf, u64::from(node.deleted));
+    put(buf, node.bytes);
+    put(buf, node.names_hash);
 }
 
 fn put_row(buf: &mut Vec<u8>, row: &SnapshotRow) {
@@ -548,6 +562,12 @@ impl Loader<'_> {
                 self.key = Some(read_key(r, kind == tag::STREAM)?);
             }
             tag::HEADS => read_heads(r, self.stream()?.sealed.get_or_insert_default())?,
+            tag::NODES => {
+                let sealed = self.stream()?.sealed.get_or_insert_default();
+                for _ in 0..r.length()? {
+                    sealed.closed.push(read_node(r)?);
+                }
+            }
             tag::MASKS => {
                 let sealed = self.stream()?.sealed.get_or_insert_default();
                 for _ in 0..r.length()? {
@@ -654,16 +674,12 @@ fn read_key(r: &mut Reader<'_>, is_stream: bool) -> Option<Key> {
 fn read_stream(r: &mut Reader<'_>) -> Option<Stream> {
     let mut stream =
         Stream { last_id: read_id(r)?, first_id: read_id(r)?, max_deleted: read_id(r)?, ..Stream::default() };
-    stream.node.master = read_id(r)?;
+    stream.node = read_node(r)?;
     stream.entries_added = r.varint()?;
     stream.next_pos = r.varint()?;
     stream.len = r.varint()?;
     stream.tail.live = u16::try_from(r.varint()?).ok()?;
     stream.tail.node_start = r.varint()? != 0;
-    stream.node.count = read_u32(r)?;
-    stream.node.deleted = read_u32(r)?;
-    stream.node.bytes = r.varint()?;
-    stream.node.names_hash = r.varint()?;
     stream.idempotence_limits = IdempotenceLimits::decode(r)?;
     let (added, duplicates) = (read_option(r)?, r.varint()?);
     if let Some(added) = added {
@@ -675,6 +691,11 @@ fn read_stream(r: &mut Reader<'_>) -> Option<Stream> {
     }
     stream.tail.block = Block::decode(r)?;
     Some(stream)
+}
+
+fn read_node(r: &mut Reader<'_>) -> Option<Node> {
+    let (master, count, deleted) = (read_id(r)?, read_u32(r)?, read_u32(r)?);
+    Some(Node { count, deleted, bytes: r.varint()?, master, names_hash: r.varint()? })
 }
 
 fn read_heads(r: &mut Reader<'_>, sealed: &mut Sealed) -> Option<()> {

@@ -35,12 +35,12 @@ pub(crate) struct Sealed {
     /// Deleted entries of a block (the tail too), by the block's first position: bit n = n-th entry.
     pub(crate) deleted: BTreeMap<u64, u128>,
     /// The nodes before the last one, at most [`CLOSED_NODES_MAX`] of them, latest last.
-    closed: Vec<Node>,
+    pub(crate) closed: Vec<Node>,
 }
 
 /// How many closed nodes are remembered. When the last node loses its last entry, Redis fills up the one before, so
-/// its size has to be known. This is a hint and not part of a snapshot: without it the next entry begins a node.
-const CLOSED_NODES_MAX: usize = 4;
+/// its size has to be known. Without it the next entry begins a node.
+pub(crate) const CLOSED_NODES_MAX: usize = 4;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
@@ -358,6 +358,9 @@ impl Stream {
         }
         if let Some(sealed) = &mut self.sealed {
             sealed.closed.retain(|node| sealed.heads.get(node.master).is_some());
+        }
+        if self.tail.live == 0 {
+            self.reopen_node();
         }
         for (first, count) in &removal.runs {
             self.remove_run(*first, *count);

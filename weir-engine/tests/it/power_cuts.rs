@@ -20,7 +20,7 @@ use crate::watched::Watched;
 /// Steps of a run.
 const STEPS: usize = 5_000;
 /// By default every so many operations are looked at, beginning at a different one in each run.
-const EVERY: u64 = 29;
+const EVERY: u64 = 11;
 /// Of the images looked at, one in so many is also cut while it recovers.
 const AGAIN_EVERY: u64 = 40;
 
@@ -138,7 +138,7 @@ impl Life {
     /// Looks at what a power cut would leave now.
     fn look(&self) {
         let operation = self.disk.operations();
-        if operation % self.every != 0 {
+        if !operation.is_multiple_of(self.every) {
             return;
         }
         let seed = operation << 8;

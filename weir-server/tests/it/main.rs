@@ -8,4 +8,5 @@ mod hostile;
 mod info;
 mod pubsub;
 mod streams;
+mod tls;
 mod transactions;

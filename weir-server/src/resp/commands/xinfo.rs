@@ -114,7 +114,7 @@ fn counters(info: &StreamInfo) -> Vec<Reply> {
         Reply::Text("max-deleted-entry-id"),
         Reply::Id(info.max_deleted),
         Reply::Text("entries-added"),
-        Reply::count(info.entries_added),
+        Reply::Int(info.entries_added as i64),
         Reply::Text("recorded-first-entry-id"),
         Reply::Id(if info.length == 0 { EntryId::MIN } else { info.first_id }),
         Reply::Text("idmp-duration"),
