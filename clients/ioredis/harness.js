@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
 export const WAIT_MAX_MS = 10_000;
+export const SMALLER_ID = 'ERR The ID specified in XADD is equal or smaller than the target stream top item';
 
 export const story = JSON.parse(readFileSync(new URL('../story.json', import.meta.url)));
 story.entries = story.events.map(({ id, fields }) => [id, fields.flat()]);
@@ -49,8 +50,9 @@ export class Bench {
   async open(options = {}) {
     const [host, port] = this.address.split(':');
     const client = new Redis({ host, port: Number(port), lazyConnect: true, retryStrategy: null, ...this.options, ...options });
-    client.on('error', () => {}); // a broken connection is reported by the command that needed it
-    await client.connect();
+    let trouble;
+    client.on('error', (error) => { trouble = error; }); // later ones are reported by the command that needed the connection
+    await client.connect().catch((error) => { throw trouble ?? error; });
     this.clients.push(client);
     return client;
   }

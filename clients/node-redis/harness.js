@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createClient } from 'redis';
 
 export const WAIT_MAX_MS = 10_000;
+export const SMALLER_ID = 'ERR The ID specified in XADD is equal or smaller than the target stream top item';
 
 export const story = JSON.parse(readFileSync(new URL('../story.json', import.meta.url)));
 story.messages = story.events.map(({ id, fields }) => ({ id, message: Object.fromEntries(fields) }));

@@ -71,6 +71,8 @@ impl Background {
         let (written, guess) = snapshot::write(shared)?;
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         self.snapshot_from = written.from;
+        // Where the log stood still, it took the place of the one before.
+        self.snapshots.retain(|snapshot| snapshot.path != written.path);
         self.snapshots.insert(0, written);
         while self.snapshots.len() > snapshot::KEPT {
             let Some(old) = self.snapshots.pop() else { break };

@@ -7,7 +7,7 @@ use weir_core::EntryId;
 
 use crate::block::BLOCK_MAX;
 use crate::group::{Group, NO_CONSUMER};
-use crate::stream::{Sealed, Stream};
+use crate::stream::{CLOSED_NODES_MAX, Stream};
 
 /// Takes what was found, one finding at a time.
 pub(crate) type Say<'a> = dyn FnMut(String) + 'a;
@@ -51,9 +51,13 @@ impl Stream {
         check(self.entries_added >= self.len, say, || {
             format!("{} entries were ever added, {} are there", self.entries_added, self.len)
         });
-        check(self.node.deleted <= self.node.count && self.node.bytes < 1 << 48, say, || {
-            format!("its last node counts {} of {}", self.node.deleted, self.node.count)
-        });
+        let closed = self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.closed);
+        check(closed.len() <= CLOSED_NODES_MAX, say, || format!("{} closed nodes", closed.len()));
+        for node in closed.iter().chain([&self.node]) {
+            check(node.deleted <= node.count && node.bytes < 1 << 48, say, || {
+                format!("a node has lost {} of {} entries", node.deleted, node.count)
+            });
+        }
     }
 
     fn mask_at(&self, first_pos: u64) -> Option<u128> {
@@ -63,7 +67,7 @@ impl Stream {
     /// Checks the sealed blocks; returns their live entries, the position behind them, and how many have masks.
     fn check_heads(&self, say: &mut Say<'_>) -> (u64, u64, usize) {
         let (mut live, mut end, mut masks, mut lsn) = (0_u64, 0_u64, 0, 0);
-        let heads = self.sealed.iter().flat_map(|sealed: &Box<Sealed>| sealed.heads.iter());
+        let heads = self.sealed.iter().flat_map(|sealed| sealed.heads.iter());
         for head in heads {
             let at = head.first_pos;
             check(at >= end, say, || format!("the block at position {at} begins before {end}"));

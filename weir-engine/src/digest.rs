@@ -24,6 +24,9 @@ use crate::verify::LogBlocks;
 /// Values longer than this are shown by their hash.
 const SHOWN_MAX: usize = 32;
 
+/// Takes a key's number and stamp, and what makes its text.
+type VisitKey<'a> = dyn FnMut((u64, Lsn), &mut dyn FnMut() -> String) + 'a;
+
 impl Engine {
     /// The durable state as text.
     ///
@@ -38,7 +41,7 @@ impl Engine {
     }
 
     /// Visits every key that has not expired with its number and stamp; the text is made when asked for.
-    fn dump_keys(&self, visit: &mut dyn FnMut((u64, Lsn), &mut dyn FnMut() -> String)) -> Result<(), Error> {
+    fn dump_keys(&self, visit: &mut VisitKey<'_>) -> Result<(), Error> {
         let level = weir_log::Level::Written;
         self.shared.log.flush_submitted(level).map_err(log_error)?;
         let now = self.turn().now().0;
@@ -131,6 +134,8 @@ fn dump_counters(stream: &Stream, text: &mut String) {
     let Stream { last_id, first_id, max_deleted, entries_added, next_pos, len, node, .. } = stream;
     put(text, format_args!(" stream last {last_id} first {first_id} deleted {max_deleted}"));
     put(text, format_args!(" added {entries_added} next {next_pos} length {len} node {node:?}\n"));
+    let closed = stream.sealed.as_ref().map_or(&[][..], |sealed| &sealed.closed);
+    closed.iter().for_each(|node| put(text, format_args!(" closed {node:?}\n")));
     let tail = stream.tail.live > 0 && stream.tail.node_start;
     put(text, format_args!(" tail {} starts {tail}\n", stream.tail.live));
     for head in stream.sealed.iter().flat_map(|sealed| sealed.heads.iter()) {

@@ -142,6 +142,9 @@ impl Engine {
     pub fn warm(&self, cold: Cold) -> Result<(), Error> {
         match cold {
             Cold::Block(lsn) => {
+                if lsn >= self.shared.log.written() {
+                    self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+                }
                 let block = read_block(&self.shared.log, lsn).ok_or_else(|| {
                     Error::new(ErrorKind::Corrupt)
                         .with_context(format!("no index block at log address {lsn}"))
@@ -154,7 +157,7 @@ impl Engine {
                 Ok(())
             }
             Cold::Room(bytes) => {
-                self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
+                self.shared.log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
             }
         }
@@ -227,6 +230,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What is prepared at once when space is short, in bytes.
+    fn small_room(&self) -> u64 {
+        (self.segment_bytes() / 4).min(1 << 20)
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.shared.log.segment_bytes()
     }
@@ -287,7 +295,7 @@ impl Engine {
     /// Prepares space in the log where it is short. A full disk is no error here: appends will be refused.
     pub fn make_room(&self) {
         // A failure beside the log's data shows as missing room; the log's own failures latch.
-        drop(self.shared.log.ensure_room(1 << 20));
+        drop(self.shared.log.ensure_room(self.small_room()));
     }
 
     /// Rings when a waiting read was served by another thread's doing: take a turn and [`Core::take_served`].
@@ -458,6 +466,7 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() {
             return;
         }
+        core.end_all();
         core.serve_waiters();
         core.appender.submit();
         let ring = !core.waiting.served.is_empty();
@@ -523,7 +532,11 @@ fn micros(duration: Duration) -> u64 {
 }
 
 pub(crate) fn io_error(what: &str, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io).with_context(format!("{what}: {error}")).with_source(error)
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind).with_context(format!("{what}: {error}")).with_source(error)
 }
 
 pub(crate) fn log_error(error: LogError) -> Error {

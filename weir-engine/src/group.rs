@@ -125,11 +125,14 @@ impl Pending {
         self.extras.iter().flat_map(|extras| extras.iter()).map(|(id, extra)| (*id, *extra))
     }
 
-    pub(crate) fn restore_extra(&mut self, id: EntryId, extra: Extra) {
-        if extra.released != 0 {
-            self.released.insert(extra.released, id);
-        }
-        self.extras.get_or_insert_default().insert(id, extra);
+    /// Takes over an extra from a snapshot; `false` when it does not fit its row.
+    pub(crate) fn restore_extra(&mut self, id: EntryId, extra: Extra) -> bool {
+        let handed_back = self.get(id).map(|row| row.consumer == NO_CONSUMER);
+        let queued = extra.released != 0;
+        let in_turn = extra.released <= self.released_next
+            && (!queued || self.released.insert(extra.released, id).is_none());
+        let new = self.extras.get_or_insert_default().insert(id, extra).is_none();
+        handed_back == Some(queued) && in_turn && new
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -307,15 +310,16 @@ impl Group {
         self.pending.released_next = released_next;
     }
 
-    /// Takes over a row from a snapshot; `false` when it is out of order.
+    /// Takes over a row from a snapshot; `false` when it is out of order or its owner is unknown.
     pub(crate) fn restore_row(&mut self, row: SnapshotRow) -> bool {
         if self.pending.rows.last().is_some_and(|last| last.id >= row.id) {
             return false;
         }
         let SnapshotRow { id, time, consumer, count } = row;
         self.pending.rows.push(Row { id, time, consumer, count });
-        if let Some(owner) = self.consumers.get_mut(&consumer) {
-            owner.pending.push(id);
+        match self.consumers.get_mut(&consumer) {
+            Some(owner) => owner.pending.push(id),
+            None => return consumer == NO_CONSUMER,
         }
         true
     }

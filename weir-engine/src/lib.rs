@@ -10,6 +10,7 @@
 //!
 //! The crate knows no wire protocol: requests and answers are values, errors are kinds.
 
+mod admission;
 mod api;
 mod background;
 mod block;

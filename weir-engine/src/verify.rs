@@ -208,7 +208,7 @@ fn verify_records(log: &Log, no: u64, entries: &[Located], problems: &mut Vec<St
         let read = log.read_many(&lsns, &mut |nth, body| {
             let entry = &rest[nth];
             let record = EntryRecord::decode(body);
-            if !record.is_some_and(|r| (r.key, r.id, r.pos) == (no, entry.id, entry.pos)) {
+            if record.is_none_or(|r| (r.key, r.id, r.pos) != (no, entry.id, entry.pos)) {
                 problems.push(format!(
                     "the record at log address {} is not that of entry {}",
                     entry.lsn, entry.id

@@ -52,6 +52,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Opened { log, appender, report } = opened;
     println!("opened in {:?}: {} records, clean: {}", began.elapsed(), report.records, report.clean);
     let began = Instant::now();
+    if seconds == 0.0 {
+        return Ok(());
+    }
     while log.background_step()? {}
     println!("prepared in {:?}", began.elapsed());
 

@@ -205,7 +205,7 @@ impl Surveyor {
             let end = geometry.end(*no);
             let proof = match is_proof(segment) {
                 true => end,
-                false => tail::highest_watermark(segment, geometry.first(*no), end)?,
+                false => tail::look_behind(segment, geometry.first(*no), end)?.watermark,
             };
             highest = highest.max(proof);
             self.proof.insert(*no, highest);
@@ -319,7 +319,7 @@ impl Surveyor {
         if self.clean == end {
             return Ok(());
         }
-        let torn = tail::count_nonzero(last, last.offset(end))?;
+        let torn = tail::look_behind(last, end, end)?.nonzero;
         if torn > 0 {
             let what = format!("the log ends here; {torn} bytes behind are the traces of a crash");
             let path = last.path.clone();

@@ -177,4 +177,13 @@ mod tests {
         assert_eq!(Head::parse(PRESENT | END | 1), None);
         assert_eq!(Head::parse(PRESENT | END | WATERMARK | 8), None);
     }
+
+    /// The bytes that `docs/format.md` shows.
+    #[test]
+    fn the_documented_example() {
+        let mut frame = vec![0; HEADER];
+        frame.extend_from_slice(b"hi");
+        seal(&mut frame, 7, 4096, 0);
+        assert_eq!(frame, [0x02, 0x00, 0x00, 0x08, 0xbb, 0xef, 0xf5, 0x9e, 0x68, 0x69]);
+    }
 }

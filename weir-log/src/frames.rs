@@ -12,7 +12,7 @@ use crate::segment::{Layout, Segment};
 
 /// What is read ahead, bytes: little at first, since many walks are short, then twice as much each time.
 const AHEAD_MIN: usize = 8 << 10;
-const AHEAD_MAX: usize = 1 << 20;
+const AHEAD_MAX: usize = 256 << 10;
 
 /// Whether a read may wait for the disk.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -35,7 +35,7 @@ pub(crate) fn read_with(file: &dyn DiskFile, buf: &mut [u8], at: u64, wait: Wait
 /// Walks the frames of one segment in order.
 pub(crate) struct Frames<'a> {
     segment: &'a Segment,
-    holes: Arc<[Range<u64>]>,
+    holes: Option<Arc<[Range<u64>]>>,
     /// Frames below this address are passed over.
     from: u64,
     /// Behind the last frame.
@@ -103,7 +103,7 @@ impl<'a> Frames<'a> {
     pub(crate) fn next(&mut self) -> io::Result<Step<'_>> {
         let (lsn, head) = loop {
             let plain_lsn = self.segment.base + self.offset;
-            if let Some(hole) = holes::find(&self.holes, plain_lsn) {
+            if let Some(hole) = self.holes.as_ref().and_then(|holes| holes::find(holes, plain_lsn)) {
                 self.offset = self.segment.offset(hole.end).min(self.limit);
                 continue;
             }
@@ -162,9 +162,9 @@ impl<'a> Frames<'a> {
         let wanted = (self.ahead.max(need) as u64).min(self.limit - self.offset);
         self.ahead = (self.ahead * 2).min(AHEAD_MAX);
         self.buffer_at = self.offset;
-        self.buffer.clear();
         if let (Some(ring), Layout::Plain { .. }) = (self.ring, &self.segment.layout) {
             let lsn = self.segment.base + self.offset;
+            self.buffer.clear();
             if ring.copy(lsn..lsn + wanted, &mut self.buffer) {
                 return Ok(wanted >= need as u64);
             }

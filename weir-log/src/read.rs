@@ -162,7 +162,7 @@ impl Window<'_> {
         let holes = self.segment.holes();
         for (n, lsn) in lsns.iter().enumerate() {
             // What is dead is gone at once, even where no page could be given back.
-            if holes::find(&holes, lsn.0).is_some() {
+            if holes.as_ref().is_some_and(|holes| holes::find(holes, lsn.0).is_some()) {
                 return Err(ReadError::Gone(*lsn));
             }
             if visit(index + n, self.body(lsn.0)?).is_break() {

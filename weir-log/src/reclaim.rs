@@ -51,9 +51,9 @@ impl Log {
             self.check_range(&segment, range)?;
         }
         let old = segment.holes();
-        let all: Arc<[Range<u64>]> = holes::merge(&old, &dead).into();
+        let all: Arc<[Range<u64>]> = holes::merge(old.as_deref().unwrap_or_default(), &dead).into();
         let path = folder::holes_path(no);
-        if all != old {
+        if old.as_ref() != Some(&all) {
             let bytes = holes::encode(&all, segment.salt);
             let written = folder::write_small(&*self.disk, &path, &bytes);
             written.map_err(|error| beside(format!("writing {path}"), error))?;
@@ -123,7 +123,7 @@ impl Log {
                 continue;
             }
             let segment = work.retired.swap_remove(index);
-            let holes = !segment.holes().is_empty();
+            let holes = segment.holes().is_some();
             // A spare must take no space when it is used, so it is whole.
             let whole = segment.generation == 0 && !holes && segment.filled() == self.segment_bytes();
             let cleared = if whole && work.spares.len() < self.options.spares_max {

@@ -17,7 +17,7 @@ use crate::folder::{self, CLEAN, Inventory, SEGMENTS, disk_error};
 use crate::frame::{END, TXN_MORE, WATERMARK, u64_at};
 use crate::frames::{Frames, Step};
 use crate::log::{Fault, Log, Opened};
-use crate::lsn::{PAGE, PAGE_LEN, page_down, page_up};
+use crate::lsn::{PAGE_LEN, page_down, page_up};
 use crate::ring::Ring;
 use crate::segment::{self, Header, Segment};
 use crate::space::Space;
@@ -73,7 +73,13 @@ impl Log {
             return Err(OpenError::Options(what));
         }
         let found = Inventory::take(&*disk, &options, &mut *salts)?;
-        let mut recovery = Recovery { disk: &*disk, found, start: 0, report: RecoveryReport::default() };
+        let mut recovery = Recovery {
+            disk: &*disk,
+            found,
+            start: 0,
+            nonzero: BTreeMap::new(),
+            report: RecoveryReport::default(),
+        };
         let mut replayer = Replayer { replay, records: 0, held: Vec::new(), bytes: Vec::new() };
         let bad = recovery.replay(from, &mut replayer)?;
         recovery.report.records = replayer.records;
@@ -81,7 +87,7 @@ impl Log {
         let cut = replayer.held.first().map_or(bad, |(lsn, _)| *lsn);
         recovery.report.clean = recovery.found.clean == Some(cut);
         if !recovery.report.clean {
-            recovery.refuse_rot(bad)?;
+            recovery.refuse_rot(cut, bad)?;
             recovery.cut(cut).map_err(|(what, source)| OpenError::Disk { what, source })?;
         }
         recovery.forget_mark().map_err(disk_error(format!("removing {CLEAN}")))?;
@@ -129,6 +135,8 @@ struct Recovery<'a> {
     found: Inventory,
     /// Where the replay began.
     start: u64,
+    /// Bytes behind the cut that are not zero, by segment.
+    nonzero: BTreeMap<u64, u64>,
     report: RecoveryReport,
 }
 
@@ -156,7 +164,7 @@ impl Recovery<'_> {
             }
             let mut frames = Frames::new(&segment, at, geometry.end(segment.no), buffer);
             loop {
-                match frames.next().map_err(disk_error(format!("reading {}", segment.path)))? {
+                match frames.next().map_err(|error| disk_error(format!("reading {}", segment.path))(error))? {
                     Step::Frame { head, .. } if head.is(END) => break,
                     Step::Frame { head, body, .. } if head.is(WATERMARK) => {
                         self.report.watermark = self.report.watermark.max(Lsn(u64_at(body, 0)));
@@ -174,19 +182,22 @@ impl Recovery<'_> {
         Ok(at)
     }
 
-    /// Refuses if anything proves that the log was durable beyond `bad`.
-    fn refuse_rot<E>(&mut self, bad: u64) -> Result<(), OpenError<E>> {
+    /// Looks at everything behind `cut`, and refuses if anything proves that the log was durable beyond `bad`, the
+    /// first address at which nothing valid stands.
+    fn refuse_rot<E>(&mut self, cut: u64, bad: u64) -> Result<(), OpenError<E>> {
         let geometry = self.found.geometry;
         let no = geometry.segment_of(bad);
         let mut proof = self.report.watermark.0.max(self.found.clean.unwrap_or(0));
-        for (_, segment) in self.found.segments.range(no..) {
+        for (_, segment) in self.found.segments.range(geometry.segment_of(cut)..) {
             let end = geometry.end(segment.no);
             if is_proof(segment) {
                 proof = proof.max(end);
             } else {
-                let from = bad.max(geometry.first(segment.no));
-                let highest = tail::highest_watermark(segment, from, end);
-                proof = proof.max(highest.map_err(disk_error(format!("reading {}", segment.path)))?);
+                let from = cut.max(geometry.first(segment.no));
+                let behind = tail::look_behind(segment, from, end);
+                let behind = behind.map_err(disk_error(format!("reading {}", segment.path)))?;
+                proof = proof.max(behind.watermark);
+                self.nonzero.insert(segment.no, behind.nonzero);
             }
         }
         self.report.watermark = Lsn(proof);
@@ -216,7 +227,7 @@ impl Recovery<'_> {
         // The highest first: whatever a crash leaves has no gap.
         for segment in later.into_iter().rev() {
             let failed = |error| (format!("discarding {}", segment.path), error);
-            let bytes = tail::count_nonzero(&segment, PAGE).map_err(failed)?;
+            let bytes = self.nonzero.get(&segment.no).copied().unwrap_or(0);
             if bytes > 0 {
                 self.disk
                     .remove(&segment.path)
@@ -229,9 +240,9 @@ impl Recovery<'_> {
         }
         for (_, segment) in self.found.segments.range(geometry.segment_of(self.start)..=no) {
             let failed = |error| (format!("cutting {}", segment.path), error);
-            if segment.no == no {
-                let torn =
-                    tail::clear(segment, segment.offset(cut), geometry.segment_bytes()).map_err(failed)?;
+            let torn = self.nonzero.get(&segment.no).copied().unwrap_or(0);
+            if segment.no == no && torn > 0 {
+                tail::clear(segment, segment.offset(cut), geometry.segment_bytes()).map_err(failed)?;
                 self.report.torn_bytes += torn;
             }
             // What was found may never have been flushed: a killed process leaves it to the kernel.
@@ -311,5 +322,5 @@ fn read_tail(segment: &Segment, cut: u64) -> io::Result<Box<[u8; PAGE_LEN]>> {
 
 /// Whether this segment could only come about after all of it was flushed.
 pub(crate) fn is_proof(segment: &Segment) -> bool {
-    segment.generation > 0 || !segment.holes().is_empty()
+    segment.generation > 0 || segment.holes().is_some()
 }

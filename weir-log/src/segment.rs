@@ -5,7 +5,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::compact::Index;
@@ -163,6 +163,8 @@ pub(crate) struct Segment {
 pub(crate) enum Layout {
     /// At their addresses, but for the holes: dead ranges whose space was given back.
     Plain {
+        /// Whether there are any: nearly never, and then readers need no lock.
+        holed: AtomicBool,
         /// In order, disjoint, from frame to frame.
         holes: RwLock<Arc<[Range<u64>]>>,
     },
@@ -179,7 +181,7 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         filled: u64,
     ) -> Self {
-        let layout = Layout::Plain { holes: RwLock::new(Arc::new([])) };
+        let layout = Layout::Plain { holed: AtomicBool::new(false), holes: RwLock::new(Arc::new([])) };
         Self { filled: AtomicU64::new(filled), ..Self::with_layout(geometry, header, path, file, layout) }
     }
 
@@ -204,17 +206,21 @@ impl Segment {
         at - self.base
     }
 
-    /// Dead ranges whose space was given back.
-    pub(crate) fn holes(&self) -> Arc<[Range<u64>]> {
+    /// Dead ranges whose space was given back; None where there are none.
+    pub(crate) fn holes(&self) -> Option<Arc<[Range<u64>]>> {
         match &self.layout {
-            Layout::Plain { holes } => Arc::clone(&holes.read().expect("no panic under this lock")),
-            Layout::Compacted(_) => Arc::new([]),
+            Layout::Plain { holed, holes } if holed.load(Ordering::Acquire) => {
+                Some(Arc::clone(&holes.read().expect("no panic under this lock")))
+            }
+            _ => None,
         }
     }
 
     pub(crate) fn set_holes(&self, new: Arc<[Range<u64>]>) {
-        if let Layout::Plain { holes } = &self.layout {
+        if let Layout::Plain { holed, holes } = &self.layout {
+            let any = !new.is_empty();
             *holes.write().expect("no panic under this lock") = new;
+            holed.store(any, Ordering::Release);
         }
     }
 

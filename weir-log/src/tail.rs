@@ -8,7 +8,7 @@ use crate::lsn::{PAGE_LEN, page_down, page_up};
 use crate::segment::Segment;
 
 /// Segments are looked through in pieces of this size.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 256 << 10;
 /// Up to so many bytes behind the cut are zeroed in place; beyond that the file is cut, and filled anew later.
 const ZERO_MAX: u64 = 1 << 20;
 
@@ -42,52 +42,57 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| *first == 0 && bytes[1..] == bytes[..bytes.len() - 1])
 }
 
-/// Shows `visit` address and claim of every valid watermark frame at or behind `from`, wherever it stands.
+/// Shows `visit` address and claim of every valid watermark frame in these bytes of the file, wherever it begins.
 /// `end` is the segment's.
-fn each_watermark(segment: &Segment, from: u64, end: u64, visit: &mut dyn FnMut(u64, u64)) -> io::Result<()> {
+fn watermarks(segment: &Segment, offset: u64, bytes: &[u8], end: u64, visit: &mut dyn FnMut(u64, u64)) {
     let pattern = WATERMARK_HEAD.to_le_bytes();
-    each_piece(segment, segment.offset(from), WATERMARK_FRAME - 1, &mut |offset, bytes| {
-        for (index, window) in bytes.windows(WATERMARK_FRAME).enumerate() {
-            if window[..4] != pattern {
-                continue;
-            }
-            let lsn = segment.base + offset + index as u64;
-            if let Parsed::Frame(_, body) = parse(window, end.saturating_sub(lsn), segment.salt, lsn) {
-                visit(lsn, u64_at(body, 0));
-            }
+    for (index, window) in bytes.windows(WATERMARK_FRAME).enumerate() {
+        if window[..4] != pattern {
+            continue;
         }
-    })
+        let lsn = segment.base + offset + index as u64;
+        if let Parsed::Frame(_, body) = parse(window, end.saturating_sub(lsn), segment.salt, lsn) {
+            visit(lsn, u64_at(body, 0));
+        }
+    }
 }
 
-/// The highest address that a watermark at or behind `from` claims; 0 if there is none.
-pub(crate) fn highest_watermark(segment: &Segment, from: u64, end: u64) -> io::Result<u64> {
-    let mut highest = 0;
-    each_watermark(segment, from, end, &mut |_, claim| highest = highest.max(claim))?;
-    Ok(highest)
+/// What stands behind a place in a segment.
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Behind {
+    /// The highest address that a watermark claims; 0 if there is none.
+    pub(crate) watermark: u64,
+    /// Bytes that are not zero.
+    pub(crate) nonzero: u64,
+}
+
+/// Looks at everything from `from` on. `end` is the segment's.
+pub(crate) fn look_behind(segment: &Segment, from: u64, end: u64) -> io::Result<Behind> {
+    let mut behind = Behind::default();
+    let overlap = WATERMARK_FRAME - 1;
+    let mut counted = segment.offset(from);
+    each_piece(segment, counted, overlap, &mut |offset, bytes| {
+        watermarks(segment, offset, bytes, end, &mut |_, claim| {
+            behind.watermark = behind.watermark.max(claim)
+        });
+        let fresh = counted.saturating_sub(offset).min(bytes.len() as u64) as usize;
+        behind.nonzero += bytes[fresh..].iter().filter(|byte| **byte != 0).count() as u64;
+        counted = offset + bytes.len() as u64;
+    })?;
+    Ok(behind)
 }
 
 /// The address of the first watermark frame at or behind `from`.
 pub(crate) fn next_watermark(segment: &Segment, from: u64, end: u64) -> io::Result<Option<u64>> {
     let mut first = None;
-    each_watermark(segment, from, end, &mut |lsn, _| first = first.or(Some(lsn)))?;
+    each_piece(segment, segment.offset(from), WATERMARK_FRAME - 1, &mut |offset, bytes| {
+        watermarks(segment, offset, bytes, end, &mut |lsn, _| first = first.or(Some(lsn)));
+    })?;
     Ok(first)
 }
 
-/// How many bytes from `offset` on are not zero.
-pub(crate) fn count_nonzero(segment: &Segment, offset: u64) -> io::Result<u64> {
-    let mut count = 0;
-    each_piece(segment, offset, 0, &mut |_, bytes| {
-        count += bytes.iter().filter(|byte| **byte != 0).count() as u64;
-    })?;
-    Ok(count)
-}
-
-/// Makes everything in the file from `offset` on read as zeroes; returns how many bytes did not. The caller flushes.
-pub(crate) fn clear(segment: &Segment, offset: u64, segment_bytes: u64) -> io::Result<u64> {
-    let torn = count_nonzero(segment, offset)?;
-    if torn == 0 {
-        return Ok(0);
-    }
+/// Makes everything in the file from `offset` on read as zeroes. The caller flushes.
+pub(crate) fn clear(segment: &Segment, offset: u64, segment_bytes: u64) -> io::Result<()> {
     let first = page_down(offset);
     let mut pages = Vec::new();
     each_piece(segment, first, 0, &mut |at, bytes| {
@@ -106,10 +111,10 @@ pub(crate) fn clear(segment: &Segment, offset: u64, segment_bytes: u64) -> io::R
     }
     if pages.len() as u64 * PAGE_LEN as u64 > ZERO_MAX.min(segment_bytes / 8) {
         segment.shorten(page_up(offset))?;
-        return Ok(torn);
+        return Ok(());
     }
     for at in pages {
         segment.file.write_at(&[0; PAGE_LEN], at)?;
     }
-    Ok(torn)
+    Ok(())
 }

@@ -7,6 +7,8 @@ mod door_stats;
 pub mod http;
 mod limits;
 pub mod resp;
+mod tls;
 
 pub use door_stats::{DoorCounts, DoorStats};
 pub use limits::Limits;
+pub use tls::Identity;

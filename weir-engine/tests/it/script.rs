@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use weir_core::{Clock, EntryId, ErrorKind, Timestamp};
 use weir_engine::{
-    Append, AutoClaim, Claim, Core, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt,
-    KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery, Producer, Range, ReadGroup,
+    Append, AutoClaim, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart,
+    Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery, Producer, Range, ReadGroup,
     ReadLimits, References, SetId, Trim, TrimBound,
 };
 use weir_log::LogOptions;
@@ -141,7 +141,8 @@ pub(crate) enum Command {
     GroupDestroy { name: Name, group: Bytes },
     ConsumerCreate { name: Name, group: Bytes, consumer: Bytes },
     ConsumerDelete { name: Name, group: Bytes, consumer: Bytes },
-    Read { ns: u32, read: ReadGroup },
+    Read(ReadGroup),
+    Copy { name: Name, to: Name, replace: bool },
     Ack { name: Name, group: Bytes, ids: Vec<EntryId> },
     AckDelete { name: Name, group: Bytes, ids: Vec<EntryId>, references: References },
     Nack { name: Name, group: Bytes, ids: Vec<EntryId>, mode: NackMode, force: bool },
@@ -240,7 +241,7 @@ impl Command {
             Self::ConsumerDelete { name, group, consumer } => {
                 core.consumer_delete(name.key(), group, consumer).map(drop)
             }
-            Self::Read { read, .. } => core.read_group(read).map(drop),
+            Self::Read(read) => core.read_group(read).map(drop),
             Self::Ack { name, group, ids } => core.ack(name.key(), group, ids).map(drop),
             Self::AckDelete { name, group, ids, references } => {
                 core.ack_delete(name.key(), group, ids, *references).map(drop)
@@ -269,6 +270,7 @@ impl Command {
                 let claim = AutoClaim { group, consumer, idle_min, start, count, just_ids: false };
                 core.auto_claim(name.key(), &claim).map(drop)
             }
+            Self::Copy { .. } => Ok(()),
             other => unreachable!("{other:?} is not about a group"),
         }
     }
@@ -290,6 +292,9 @@ fn judge(answer: Result<(), Halt>) -> Result<Done, weir_engine::Cold> {
 
 /// Runs a command on an engine, warming what is cold.
 pub(crate) fn run(engine: &Engine, command: &Command) -> Done {
+    if let Command::Copy { name, to, replace } = command {
+        return copy(engine, name, to, *replace);
+    }
     for _ in 0..10_000 {
         let answer = judge(command.run(&mut engine.turn()));
         match answer {
@@ -304,8 +309,41 @@ pub(crate) fn run(engine: &Engine, command: &Command) -> Done {
     panic!("{command:?} is cold for ever");
 }
 
+/// Copies a key: its image is completed outside the lock.
+fn copy(engine: &Engine, name: &Name, to: &Name, replace: bool) -> Done {
+    for _ in 0..10_000 {
+        let image = engine.turn().image(name.key());
+        let copied = match image {
+            Ok(None) => return Done::Refused,
+            Ok(Some(image)) => {
+                let copy = engine.complete(image).expect("the entries can be read");
+                engine.turn().put_copy(to.key(), &copy, None, replace, "copy_to").map(drop)
+            }
+            Err(halt) => Err(halt),
+        };
+        match judge(copied) {
+            Ok(done) => return done,
+            Err(cold) => {
+                if let Err(error) = engine.warm(cold) {
+                    return Done::Disk(error.kind().clone());
+                }
+            }
+        }
+    }
+    panic!("{name:?} is cold for ever");
+}
+
 /// Runs commands together; says for each what became of it.
 pub(crate) fn run_together(engine: &Engine, commands: &[Command]) -> Vec<Done> {
+    // Nothing can wait inside, so there has to be room for all of it before.
+    let bytes = |command: &Command| match command {
+        Command::Append { fields, .. } => fields.iter().map(Vec::len).sum::<usize>() as u64,
+        _ => 0,
+    };
+    let room = Cold::Room(4 * commands.iter().map(bytes).sum::<u64>());
+    if let Err(error) = engine.warm(room) {
+        return vec![Done::Disk(error.kind().clone()); commands.len()];
+    }
     let mut turn = engine.turn();
     turn.begin();
     let done = commands
@@ -377,12 +415,15 @@ impl Writer {
             return Step::Run(self.append_to(Name(nth as u32 % 3, format!("quiet-{nth}").into_bytes())));
         }
         match self.chance.below(1_000) {
-            0..3 => Step::Snapshot,
-            3..60 => Step::Background,
+            0..8 => Step::Snapshot,
+            8..60 => Step::Background,
             60..120 => Step::Time(self.later()),
             120..180 => {
                 let count = 2 + self.chance.below(5);
-                Step::Together((0..count).map(|_| self.command()).collect())
+                let mut commands: Vec<_> = (0..count).map(|_| self.command()).collect();
+                // Entries added in a transaction cannot be copied in it.
+                commands.retain(|command| !matches!(command, Command::Copy { .. }));
+                Step::Together(commands)
             }
             _ => Step::Run(self.command()),
         }
@@ -584,7 +625,7 @@ impl Writer {
             noack: self.chance.one_in(8),
             claim_idle_min: if self.chance.one_in(5) { Some(self.chance.below(100)) } else { None },
         };
-        Command::Read { ns: name.0, read }
+        Command::Read(read)
     }
 
     fn key_command(&mut self, name: Name) -> Command {
@@ -595,7 +636,8 @@ impl Writer {
         } else {
             name
         };
-        match self.chance.below(32) {
+        match self.chance.below(36) {
+            32..36 => Command::Copy { to: self.name(), name, replace: self.chance.one_in(2) },
             0..2 => Command::Rename { name, to: self.name().1, replace: self.chance.one_in(2) },
             2..4 => Command::Move { name, to: self.chance.below(4) as u32 },
             4 => Command::Swap { a: self.chance.below(4) as u32, b: self.chance.below(4) as u32 },

@@ -6,6 +6,7 @@ mod basics;
 mod check;
 mod crash;
 mod faults;
+mod fixture;
 mod life;
 mod reclaim;
 mod support;

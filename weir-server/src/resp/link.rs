@@ -109,22 +109,26 @@ impl Link {
         if !self.make_room(pool, most) {
             return Received::Full;
         }
+        let mut total = 0;
         loop {
             let room = &mut self.input[self.end..];
             match self.socket.read(room) {
                 Ok(0) => return Received::Closed,
-                Ok(got) if got == room.len() => {
-                    self.end += got;
-                    return Received::More(got);
-                }
                 Ok(got) => {
+                    let is_full = got == room.len();
                     self.end += got;
-                    return Received::All(got);
+                    total += got;
+                    if is_full {
+                        return Received::More(total);
+                    }
+                    if self.socket.short_reads_are_complete() {
+                        return Received::All(total);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.give_back(pool);
-                    return Received::All(0);
+                    return Received::All(total);
                 }
                 Err(_) => return Received::Closed,
             }
@@ -270,7 +274,7 @@ impl Link {
 
     /// Whether the client has taken all its answers.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unsent() == 0 && self.pending.is_empty()
+        self.unsent() == 0 && self.pending.is_empty() && !self.socket.holds_back()
     }
 
     /// Whether so little waits for the client that its next command may be executed.
@@ -297,6 +301,11 @@ impl Link {
 
     fn send(&mut self, pool: &mut Pool) -> io::Result<usize> {
         let mut total = 0;
+        if let Err(error) = self.socket.flush()
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            return Err(error);
+        }
         while self.sent < self.output.len() {
             match self.socket.write(&self.output[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -327,7 +336,8 @@ impl Link {
 
     /// Heap bytes held, about.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity() + self.args.heap_bytes() + self.pending.heap_bytes()
+        let buffers = self.input.capacity() + self.output.capacity() + self.args.heap_bytes();
+        buffers + self.pending.heap_bytes() + self.socket.heap_bytes()
     }
 
     /// Tells what changed in the memory held since this was last told.

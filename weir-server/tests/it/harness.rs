@@ -35,10 +35,18 @@ impl TestServer {
     }
 
     pub(crate) fn with(config: Config, clock: Arc<dyn Clock>) -> Self {
-        let engine = Engine::memory_with(clock.clone(), Options::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let listeners = vec![Listener::tcp(listener).unwrap()];
+        Self::listening(address, vec![Listener::tcp(listener).unwrap()], config, clock)
+    }
+
+    pub(crate) fn listening(
+        address: SocketAddr,
+        listeners: Vec<Listener>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let engine = Engine::memory_with(clock.clone(), Options::default());
         let server = Server::new(listeners, engine.clone(), clock, config).unwrap();
         let stopper = server.stopper();
         let thread = std::thread::spawn(move || server.run().unwrap());

@@ -6,5 +6,7 @@ mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod pubsub;
 mod streams;
+mod tls;
 mod transactions;

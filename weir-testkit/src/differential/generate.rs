@@ -748,7 +748,9 @@ impl Generator {
             _ if at >= length => {}
             0 => drop(request.0.remove(at)),
             1 => request.0.insert(at, request.0[at].clone()),
-            2 => request.0.swap(at, length - 1),
+            // A long value stays where it is: names may be bounded.
+            2 if !is_long(&request.0[length - 1]) => request.0.swap(at, length - 1),
+            2 => {}
             3 => request.0[at] = odd(self),
             4 => {
                 let word = odd(self);
@@ -763,6 +765,10 @@ impl Generator {
         }
         request
     }
+}
+
+fn is_long(word: &Word) -> bool {
+    matches!(word, Word::Bytes(bytes) if bytes.len() > 1_000)
 }
 
 fn wait_shortly(command: &mut Command) {
