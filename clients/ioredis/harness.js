@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
 export const WAIT_MAX_MS = 10_000;
+export const SMALLER_ID = 'ERR The ID specified in XADD is equal or smaller than the target stream top item';
 
 export const story = JSON.parse(readFileSync(new URL('../story.json', import.meta.url)));
 story.entries = story.events.map(({ id, fields }) => [id, fields.flat()]);
@@ -49,8 +50,9 @@ export class Bench {
   async open(options = {}) {
     const [host, port] = this.address.split(':');
     const client = new Redis({ host, port: Number(port), lazyConnect: true, retryStrategy: null, ...this.options, ...options });
-    client.on('error', () => {}); // a broken connection is reported by the command that needed it
-    await client.connect();
+    let trouble;
+    client.on('error', (error) => { trouble = error; }); // later ones are reported by the command that needed the connection
+    await client.connect().catch((error) => { throw trouble ?? error; });
     this.clients.push(client);
     return client;
   }
@@ -104,6 +106,26 @@ export const untilBlocked = (client, name) =>
 /** Waits until the server forgot the named connection. */
 export const untilGone = (client, name) =>
   until(async () => (await flagsOf(client, name)) === undefined, `${name} to go`);
+
+/** The release of Redis whose commands the server says it has, as [major, minor]. */
+export async function serverVersion(bench) {
+  const [[, version]] = pick(await (await bench.open()).call('HELLO'), 'version');
+  await bench.close();
+  return releaseOf(version);
+}
+
+const releaseOf = (version) => version.split('.').slice(0, 2).map(Number);
+
+/** The cases whose release this server has reached; says which ones it has not. */
+export function upTo([major, minor], newerCases, label) {
+  const reached = newerCases.filter(([since]) => {
+    const [wantedMajor, wantedMinor] = releaseOf(since);
+    return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+  });
+  const left = newerCases.length - reached.length;
+  if (left > 0) console.log(`${label}: the server is a Redis ${major}.${minor}, so ${left} cases of later releases are left out`);
+  return Object.fromEntries(reached.map(([, name, run]) => [name, run]));
+}
 
 /** Runs every case on a bench of its own and prints one line each; returns whether all passed. */
 export async function prove(label, cases, newBench) {

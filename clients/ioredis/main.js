@@ -2,7 +2,8 @@
 // in RESP3 with replies as they come, and in RESP2.
 
 import { consumerCases } from './consumer_cases.js';
-import { Bench, prove } from './harness.js';
+import { Bench, prove, serverVersion, upTo } from './harness.js';
+import { newerCases } from './newer_cases.js';
 import { streamCases, timeOutCases } from './stream_cases.js';
 
 const address = process.env.WEIR_ADDR;
@@ -10,7 +11,8 @@ if (!address) {
   console.error('WEIR_ADDR is not set; give it the address of a server, such as 127.0.0.1:6379');
   process.exit(2);
 }
-const cases = { ...consumerCases, ...streamCases, ...timeOutCases };
+const version = await serverVersion(new Bench(address, {}));
+const cases = { ...consumerCases, ...streamCases, ...timeOutCases, ...upTo(version, newerCases, 'ioredis') };
 const results = await Promise.all([
   prove('ioredis RESP3', cases, () => new Bench(address, {})),
   prove('ioredis RESP3 as it comes', cases, () => new Bench(address, { protocol: 3, replyMapping: 'resp3' })),

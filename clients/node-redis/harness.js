@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createClient } from 'redis';
 
 export const WAIT_MAX_MS = 10_000;
+export const SMALLER_ID = 'ERR The ID specified in XADD is equal or smaller than the target stream top item';
 
 export const story = JSON.parse(readFileSync(new URL('../story.json', import.meta.url)));
 story.messages = story.events.map(({ id, fields }) => ({ id, message: Object.fromEntries(fields) }));
@@ -91,6 +92,26 @@ export const untilBlocked = (client, name) =>
 /** Waits until the server forgot the named connection. */
 export const untilGone = (client, name) =>
   until(async () => (await flagsOf(client, name)) === undefined, `${name} to go`);
+
+/** The release of Redis whose commands the server says it has, as [major, minor]. */
+export async function serverVersion(bench) {
+  const hello = await (await bench.open()).sendCommand(['HELLO']);
+  await bench.close();
+  return releaseOf(bench.RESP === 3 ? hello.version : hello[hello.indexOf('version') + 1]);
+}
+
+const releaseOf = (version) => version.split('.').slice(0, 2).map(Number);
+
+/** The cases whose release this server has reached; says which ones it has not. */
+export function upTo([major, minor], newerCases, label) {
+  const reached = newerCases.filter(([since]) => {
+    const [wantedMajor, wantedMinor] = releaseOf(since);
+    return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+  });
+  const left = newerCases.length - reached.length;
+  if (left > 0) console.log(`${label}: the server is a Redis ${major}.${minor}, so ${left} cases of later releases are left out`);
+  return Object.fromEntries(reached.map(([, name, run]) => [name, run]));
+}
 
 /** Runs every case on a bench of its own and prints one line each; returns whether all passed. */
 export async function prove(label, cases, newBench) {

@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { RESP_TYPES, WatchError } from 'redis';
-import { WAIT_MAX_MS, awaitedLater, failsWith, same, story, untilBlocked, untilGone } from './harness.js';
+import { SMALLER_ID, WAIT_MAX_MS, awaitedLater, failsWith, same, story, untilBlocked, untilGone } from './harness.js';
 
 const BLOCK_MS = 100;
-const SMALLER_ID = 'ERR The ID specified in XADD is equal or smaller than the target stream top item';
 
 /** A reader of `stream` in the story's group, on a named connection of its own. */
 async function reader(bench, stream, consumer) {

@@ -172,6 +172,22 @@ async def until_gone(client, name):
     await _until(gone, f"{name} to go")
 
 
+async def server_version(address):
+    """The release of Redis whose commands the server says it has, as (major, minor)."""
+    async with redis.asyncio.Redis.from_url(f"redis://{address}") as client:
+        hello = await client.execute_command("HELLO")
+    return tuple(int(number) for number in hello[b"version"].split(b".")[:2])
+
+
+def up_to(version, newer_cases):
+    """The cases whose release this server has reached; says how many it has not."""
+    reached = [case for since, case in newer_cases if since <= version]
+    if left := len(newer_cases) - len(reached):
+        release = ".".join(map(str, version))
+        print(f"redis-py: the server is a Redis {release}, so {left} cases of later releases are left out")
+    return reached
+
+
 async def prove(cases, address, mode):
     """Runs every case on a bench of its own and prints one line each; returns whether all passed."""
     failed = 0

@@ -6,8 +6,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import consumer_cases
+import newer_cases
 import stream_cases
-from harness import Mode, prove
+from harness import Mode, prove, server_version, up_to
 
 SHAPES = [
     ("RESP3", {}, 3),
@@ -26,7 +27,7 @@ def modes():
 
 async def main(address):
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MAX))
-    cases = consumer_cases.CASES + stream_cases.CASES
+    cases = consumer_cases.CASES + stream_cases.CASES + up_to(await server_version(address), newer_cases.CASES)
     runs = [prove(cases, address, mode) for mode in modes()]
     runs += [prove(stream_cases.TIME_OUT_CASES, address, Mode(f"redis-py {kind} time-outs", asynchronous, {}))
              for kind, asynchronous in (("sync", False), ("asyncio", True))]

@@ -427,6 +427,8 @@ pub struct StreamInfo {
     pub length: u64,
     /// Macro nodes.
     pub nodes: u64,
+    /// Nodes of the radix tree in which Redis would keep the macro nodes.
+    pub radix_nodes: u64,
     /// The last ID given out.
     pub last_id: EntryId,
     /// The highest ID that was deleted by name.
@@ -473,7 +475,7 @@ pub struct GroupInfo {
     /// Entries ever added up to there; `None` = Redis could not say.
     pub entries_read: Option<u64>,
     /// Entries it was not yet given, as Redis computes it; `None` = Redis could not say.
-    pub lag: Option<u64>,
+    pub lag: Option<i64>,
 }
 
 /// One item of `XINFO CONSUMERS`.

@@ -69,7 +69,10 @@ impl Background {
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (written, guess) = snapshot::write(shared)?;
+        shared.snapshots.fetch_add(1, Ordering::Relaxed);
         self.snapshot_from = written.from;
+        // Where the log stood still, it took the place of the one before.
+        self.snapshots.retain(|snapshot| snapshot.path != written.path);
         self.snapshots.insert(0, written);
         while self.snapshots.len() > snapshot::KEPT {
             let Some(old) = self.snapshots.pop() else { break };

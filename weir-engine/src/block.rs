@@ -52,6 +52,10 @@ impl Block {
         self.last
     }
 
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        self.last_lsn
+    }
+
     pub(crate) fn first_pos(&self) -> u64 {
         self.first_pos
     }

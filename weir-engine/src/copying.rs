@@ -7,6 +7,7 @@
 //! The payload of `DUMP` is weir's own: a version, the key, its entries, groups and producers, and a checksum. It is
 //! not Redis' and Redis will not take it.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use crc32c::crc32c;
@@ -58,9 +59,29 @@ impl KeyCopy {
             return Err(invalid());
         }
         let copy = Self { payload: body.to_vec() };
-        // The checksum says that nobody changed it; whether it makes sense is found by reading it once.
-        copy.read(&mut |_| Some(())).ok_or_else(invalid)?;
+        // The checksum says that nobody changed it by accident; whether it makes sense is found by reading it once.
+        copy.check().ok_or_else(invalid)?;
         Ok(copy)
+    }
+
+    /// Whether its counters fit its entries, and no group or consumer is named twice.
+    fn check(&self) -> Option<()> {
+        let (mut head, mut entries, mut last) = (None, 0, EntryId::MIN);
+        let (mut groups, mut consumers) = (BTreeSet::new(), BTreeSet::new());
+        self.read(&mut |item| {
+            match item {
+                Item::Stream(stream) => head = Some(stream),
+                Item::Entry(id, _) => (entries, last) = (entries + 1, id),
+                Item::Group { name, .. } => {
+                    consumers.clear();
+                    groups.insert(name.to_vec()).then_some(())?;
+                }
+                Item::Consumer { name, .. } => consumers.insert(name.to_vec()).then_some(())?,
+                _ => {}
+            }
+            Some(())
+        })?;
+        head.is_none_or(|head| head.last_id >= last && head.entries_added >= entries).then_some(())
     }
 
     /// The payload, as `DUMP` answers it.
@@ -243,6 +264,7 @@ impl Core {
     /// Whether every entry fits: a copy may come from an engine with larger segments.
     fn check_copy(&self, copy: &KeyCopy) -> Result<(), Halt> {
         let most = self.appender.max_record().saturating_sub(512 + 3 * self.options.limits.name_bytes) as u64;
+        let name_max = self.options.limits.name_bytes;
         let (mut entries, mut fits) = (0, true);
         let read = copy.read(&mut |item| {
             match item {
@@ -251,6 +273,8 @@ impl Core {
                     fits &= plain_len(&fields) + 5 * (fields.len() as u64) <= most;
                 }
                 Item::Text(text) => fits &= text.len() as u64 <= most,
+                Item::Group { name, .. } | Item::Consumer { name, .. } => fits &= name.len() <= name_max,
+                Item::Producer(producer, iid, _) => fits &= producer.len().max(iid.len()) <= name_max,
                 _ => {}
             }
             Some(())
@@ -313,6 +337,7 @@ impl Core {
     }
 
     fn write_text(&mut self, key: KeyRef<'_>, value: &[u8]) -> Found {
+        self.vacate(key);
         let ns = self.state.inner(key.ns.0).expect("the key was looked up in this namespace");
         let no = self.state.next_key;
         let slot = self.commit(None, &Record::Text { key: no, ns, name: key.name, value });

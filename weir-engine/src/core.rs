@@ -6,6 +6,7 @@
 //!
 //! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use weir_core::{ErrorKind, Timestamp};
@@ -22,7 +23,10 @@ use crate::waiting::{Waiting, Watches};
 /// Databases that exist from the start: namespace 0 is `default`, the others `db1` … `db15`.
 pub const DATABASES: u32 = 16;
 
-/// Entries below this size need no look at the space they take themselves.
+/// Events kept until somebody takes them; what happens beyond that is not told.
+const EVENTS_MAX: usize = 100_000;
+
+/// Entries below this size, and below a small part of a segment, need no look at the space they take themselves.
 const SMALL_ENTRY: u64 = 64 << 10;
 
 /// The engine under its lock. Reached through [`crate::Turn`].
@@ -83,7 +87,8 @@ impl Core {
 
     // ---- transactions ------------------------------------------------------------------------------------------
 
-    /// What is changed from here to [`Core::end`] appears together after a crash, or not at all. May be nested.
+    /// What is changed from here to [`Core::end`] appears together after a crash, or not at all. May be nested. Ends
+    /// with the turn at the latest.
     pub fn begin(&mut self) {
         if self.transaction == 0 {
             self.appender.begin();
@@ -99,6 +104,13 @@ impl Core {
         if self.transaction == 0 {
             self.appender.end();
             self.blocks.read_on_the_spot(false);
+        }
+    }
+
+    /// Ends what was begun and not ended.
+    pub(crate) fn end_all(&mut self) {
+        while self.transaction > 0 {
+            self.end();
         }
     }
 
@@ -143,9 +155,10 @@ impl Core {
         let Some(key) = state.keys.get(found.slot) else { return };
         let Some(stream) = key.stream() else { return };
         let block = Arc::new(stream.tail.block.clone());
-        let record = Record::Block { key: key.no, block: std::borrow::Cow::Borrowed(&block) };
+        let record = Record::Block { key: key.no, block: Cow::Borrowed(&block) };
         let lsn = appender.append(|out| record.encode(out));
         state.apply(Some(found.slot), lsn, &record);
+        // Until it is written it can be read from nowhere else.
         blocks.insert(lsn, block);
     }
 
@@ -164,7 +177,7 @@ impl Core {
     /// As [`Core::check_writable`], for an entry of so many bytes.
     #[inline]
     pub(crate) fn check_room(&self, bytes: u64) -> Result<(), Halt> {
-        if bytes < SMALL_ENTRY {
+        if bytes < SMALL_ENTRY.min(self.log.segment_bytes() / 64) {
             return self.check_writable(true);
         }
         self.check_writable(true)?;
@@ -206,7 +219,10 @@ impl Core {
         let Some(slot) = self.state.slot(inner, key.name) else { return Ok(None) };
         let expires = self.state.keys.get(slot).map_or(0, |key| key.expires);
         if expires != 0 && expires <= self.now.0 {
-            self.expire(key, Found { slot });
+            // Where nothing can be written it stays, hidden, until its name is wanted or there is room again.
+            if self.check_writable(false).is_ok() {
+                self.expire(key, Found { slot });
+            }
             return Ok(None);
         }
         Ok(Some(Found { slot }))
@@ -216,6 +232,14 @@ impl Core {
         self.delete_found(key, found);
         self.expired_keys += 1;
         self.event(key, "expired");
+    }
+
+    /// Removes an expired key that still holds a name which is about to be given away.
+    pub(crate) fn vacate(&mut self, key: KeyRef<'_>) {
+        let slot = self.state.inner(key.ns.0).and_then(|inner| self.state.slot(inner, key.name));
+        if let Some(slot) = slot {
+            self.expire(key, Found { slot });
+        }
     }
 
     pub(crate) fn delete_found(&mut self, key: KeyRef<'_>, found: Found) {
@@ -282,7 +306,7 @@ impl Core {
     // ---- telling others ----------------------------------------------------------------------------------------
 
     pub(crate) fn event(&mut self, key: KeyRef<'_>, event: &'static str) {
-        if self.events_wanted {
+        if self.events_wanted && self.events.len() < EVENTS_MAX {
             self.events.push(KeyEvent { ns: key.ns, key: key.name.into(), event });
         }
     }

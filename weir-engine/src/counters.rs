@@ -46,7 +46,7 @@ pub(crate) fn entries_read_after(
         match read {
             Some(known) if last >= stream.first_id && !tombstone_from(stream, last) => {
                 // From here on every further delivery counts one: nothing above was deleted.
-                return Some(known + (ids.len() - nth) as u64);
+                return Some(known.saturating_add((ids.len() - nth) as u64));
             }
             _ if stream.entries_added > 0 => read = estimate(stream, *id),
             _ => {}
@@ -57,17 +57,18 @@ pub(crate) fn entries_read_after(
 }
 
 /// Entries a group was not yet given; `None` when Redis could not say.
-pub(crate) fn lag(stream: &Stream, group: &Group) -> Option<u64> {
+///
+/// Negative where ENTRIESREAD or XSETID claim that more was read than was ever added.
+pub(crate) fn lag(stream: &Stream, group: &Group) -> Option<i64> {
     if stream.entries_added == 0 || stream.len == 0 {
         return Some(0);
     }
     if group.last_id < stream.first_id && stream.max_deleted < stream.first_id {
-        return Some(stream.len);
+        return Some(stream.len as i64);
     }
     let read = match group.entries_read {
         Some(read) if !tombstone_from(stream, group.last_id) => Some(read),
         _ => estimate(stream, group.last_id),
     };
-    // ENTRIESREAD and XSETID may claim more was read than was ever added.
-    read.map(|read| stream.entries_added.wrapping_sub(read))
+    read.map(|read| stream.entries_added.wrapping_sub(read) as i64)
 }

@@ -33,7 +33,7 @@ const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
 /// An embedded broker. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     pub(crate) wake: (Mutex<()>, Condvar),
     pub(crate) background: Mutex<Background>,
+    /// Since the engine was opened.
+    pub(crate) snapshots: AtomicU64,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -88,6 +90,7 @@ impl Engine {
             closing: AtomicBool::new(false),
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
+            snapshots: AtomicU64::new(0),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -139,6 +142,9 @@ impl Engine {
     pub fn warm(&self, cold: Cold) -> Result<(), Error> {
         match cold {
             Cold::Block(lsn) => {
+                if lsn >= self.shared.log.written() {
+                    self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+                }
                 let block = read_block(&self.shared.log, lsn).ok_or_else(|| {
                     Error::new(ErrorKind::Corrupt)
                         .with_context(format!("no index block at log address {lsn}"))
@@ -151,7 +157,7 @@ impl Engine {
                 Ok(())
             }
             Cold::Room(bytes) => {
-                self.shared.log.ensure_room(bytes.max(1 << 20)).map_err(log_error)?;
+                self.shared.log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
             }
         }
@@ -224,6 +230,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What is prepared at once when space is short, in bytes.
+    fn small_room(&self) -> u64 {
+        (self.segment_bytes() / 4).min(1 << 20)
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.shared.log.segment_bytes()
     }
@@ -284,7 +295,7 @@ impl Engine {
     /// Prepares space in the log where it is short. A full disk is no error here: appends will be refused.
     pub fn make_room(&self) {
         // A failure beside the log's data shows as missing room; the log's own failures latch.
-        drop(self.shared.log.ensure_room(1 << 20));
+        drop(self.shared.log.ensure_room(self.small_room()));
     }
 
     /// Rings when a waiting read was served by another thread's doing: take a turn and [`Core::take_served`].
@@ -297,6 +308,12 @@ impl Engine {
     #[must_use]
     pub fn log_stats(&self) -> LogStats {
         self.shared.log.stats()
+    }
+
+    /// How many snapshots were written since the engine was opened.
+    #[must_use]
+    pub fn snapshots_written(&self) -> u64 {
+        self.shared.snapshots.load(Ordering::Relaxed)
     }
 
     /// Bytes the log takes on the disk.
@@ -449,6 +466,7 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() {
             return;
         }
+        core.end_all();
         core.serve_waiters();
         core.appender.submit();
         let ring = !core.waiting.served.is_empty();
@@ -514,7 +532,11 @@ fn micros(duration: Duration) -> u64 {
 }
 
 pub(crate) fn io_error(what: &str, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io).with_context(format!("{what}: {error}")).with_source(error)
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind).with_context(format!("{what}: {error}")).with_source(error)
 }
 
 pub(crate) fn log_error(error: LogError) -> Error {

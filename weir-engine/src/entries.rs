@@ -10,6 +10,7 @@ use crate::api::{
     TrimBound,
 };
 use crate::core::{Core, Found};
+use crate::reading::ROWS_PER_RECORD;
 use crate::record::{EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, Removal};
 use crate::stream::{BlockInfo, BlockSource, Stream, plain_len};
 
@@ -42,6 +43,10 @@ impl Core {
         let fields = Fields::Slices(request.fields);
         let plain = plain_len(&fields);
         self.check_entry(key, request, plain)?;
+        if let Some((producer, iid)) = idempotent {
+            self.check_name(producer)?;
+            self.check_name(iid)?;
+        }
         if let (Some(found), Some(trim)) = (found, &request.trim) {
             // What the trim will look at is made warm before anything changes.
             plan_trim(self.stream(found), &self.blocks, trim)?;
@@ -67,7 +72,7 @@ impl Core {
     fn check_entry(&self, key: KeyRef<'_>, request: &Append<'_>, plain: u64) -> Result<(), Halt> {
         let limits = &self.options.limits;
         let strings = request.fields.len();
-        let record_max = self.appender.max_record().saturating_sub(RECORD_OVERHEAD + key.name.len());
+        let record_max = self.appender.max_record().saturating_sub(RECORD_OVERHEAD + 2 * limits.name_bytes);
         let bytes_max = limits.entry_bytes.min(record_max) as u64;
         if plain.saturating_add(5 * strings as u64) > bytes_max {
             return Err(ErrorKind::EntryTooLarge.into());
@@ -121,6 +126,7 @@ impl Core {
 
     /// Makes an empty stream under a free name.
     pub(crate) fn make_stream(&mut self, key: KeyRef<'_>) -> Found {
+        self.vacate(key);
         let inner = self.state.inner(key.ns.0).expect("the key was looked up in this namespace");
         let idempotence = IdempotenceLimits {
             duration_s: self.options.idempotence_duration,
@@ -201,11 +207,23 @@ impl Core {
     pub(crate) fn remove(&mut self, found: Found, plan: RemovalPlan) {
         let no = self.key(found).no;
         for (group, ids) in plan.dereferenced {
-            self.commit_to(found, &Record::Acknowledge { at: GroupRef { key: no, group }, ids });
+            self.acknowledge(found, GroupRef { key: no, group }, ids);
         }
-        if plan.removal.removed > 0 {
-            self.commit_to(found, &Record::Remove(Removal { key: no, ..plan.removal }));
+        if plan.removal.removed == 0 {
+            return;
         }
+        let mut rest = Removal { key: no, ..plan.removal };
+        while rest.runs.len() > ROWS_PER_RECORD {
+            let later = rest.runs.split_off(ROWS_PER_RECORD);
+            let later: Removal =
+                Removal { removed: later.iter().map(|run| run.1).sum(), runs: later, ..rest };
+            // What is left is only true behind the last of them, and nobody looks in between.
+            let first_id = self.stream(found).first_id;
+            let part = Removal { removed: rest.removed - later.removed, first_id, max_deleted: None, ..rest };
+            self.commit_to(found, &Record::Remove(part));
+            rest = later;
+        }
+        self.commit_to(found, &Record::Remove(rest));
     }
 
     /// How many live entries a stream has; 0 when there is none.
@@ -280,6 +298,13 @@ impl Core {
             }
         }
         self.check_writable(true)?;
+        // Entries to come may lie below deleted ones at the end of the tail; within a block IDs only grow.
+        let stream = self.stream(found);
+        let split = stream.tail.live > 0 && stream.tail.block.last_id() > request.last_id;
+        self.tie();
+        if split {
+            self.seal_tail(found);
+        }
         let record = Record::SetId {
             key: self.key(found).no,
             last_id: request.last_id,
@@ -287,6 +312,7 @@ impl Core {
             max_deleted: request.max_deleted.filter(|id| *id != EntryId::MIN),
         };
         self.commit_to(found, &record);
+        self.untie();
         self.event(key, "xsetid");
         Ok(())
     }
@@ -390,6 +416,9 @@ fn plan_trim(stream: &Stream, source: &impl BlockSource, trim: &Trim) -> Result<
 fn first_live_from(stream: &Stream, source: &impl BlockSource, pos: u64) -> Result<EntryId, Cold> {
     let mut first = EntryId::MIN;
     for block in stream.blocks_from(EntryId::MIN).filter(|block| block.first_pos + block.count > pos) {
+        if block.first_pos >= pos && stream.begins_alive(&block) {
+            return Ok(block.first);
+        }
         let flow = stream.visit_block(&block, source, |entry| {
             if entry.pos < pos {
                 return ControlFlow::Continue(());
@@ -483,7 +512,12 @@ impl<S: BlockSource> TrimStep<'_, S> {
             if self.trim.references == References::Delete {
                 plan.dereference(self.stream, entry.id);
             }
-            plan.removal.runs.push((entry.pos, 1));
+            match plan.removal.runs.last_mut() {
+                Some((first, count)) if *first >= block.first_pos && *first + *count == entry.pos => {
+                    *count += 1
+                }
+                _ => plan.removal.runs.push((entry.pos, 1)),
+            }
             plan.removal.removed += 1;
             plan.next_pos = entry.pos + 1;
             ControlFlow::Continue(())

@@ -125,11 +125,14 @@ impl Pending {
         self.extras.iter().flat_map(|extras| extras.iter()).map(|(id, extra)| (*id, *extra))
     }
 
-    pub(crate) fn restore_extra(&mut self, id: EntryId, extra: Extra) {
-        if extra.released != 0 {
-            self.released.insert(extra.released, id);
-        }
-        self.extras.get_or_insert_default().insert(id, extra);
+    /// Takes over an extra from a snapshot; `false` when it does not fit its row.
+    pub(crate) fn restore_extra(&mut self, id: EntryId, extra: Extra) -> bool {
+        let handed_back = self.get(id).map(|row| row.consumer == NO_CONSUMER);
+        let queued = extra.released != 0;
+        let in_turn = extra.released <= self.released_next
+            && (!queued || self.released.insert(extra.released, id).is_none());
+        let new = self.extras.get_or_insert_default().insert(id, extra).is_none();
+        handed_back == Some(queued) && in_turn && new
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -243,6 +246,26 @@ impl Pending {
     }
 }
 
+impl Pending {
+    /// Whether rows, extras, the queue of what was handed back and the index of times say the same.
+    pub(crate) fn has_sound_tables(&self) -> bool {
+        let aside = self.rows.iter().all(|row| row.count != COUNT_ASIDE || self.extra(row.id).count != 0);
+        let extras = self.extras().all(|(id, extra)| {
+            let handed_back = self.get(id).map(|row| row.consumer == NO_CONSUMER);
+            let queued = self.released.get(&extra.released) == Some(&id);
+            handed_back == Some(extra.released != 0) && queued == (extra.released != 0)
+        });
+        let handed_back = self.rows.iter().filter(|row| row.consumer == NO_CONSUMER).count();
+        let queue = self.released.len() == handed_back
+            && self.released.last_key_value().is_none_or(|(last, _)| *last <= self.released_next);
+        let times = self.by_time.as_ref().is_none_or(|times| {
+            let known = times.iter().all(|(time, id)| self.get(*id).is_some_and(|row| row.time == *time));
+            known && times.len() == self.rows.len() - handed_back
+        });
+        aside && extras && queue && times
+    }
+}
+
 /// A member of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct Consumer {
@@ -287,15 +310,16 @@ impl Group {
         self.pending.released_next = released_next;
     }
 
-    /// Takes over a row from a snapshot; `false` when it is out of order.
+    /// Takes over a row from a snapshot; `false` when it is out of order or its owner is unknown.
     pub(crate) fn restore_row(&mut self, row: SnapshotRow) -> bool {
         if self.pending.rows.last().is_some_and(|last| last.id >= row.id) {
             return false;
         }
         let SnapshotRow { id, time, consumer, count } = row;
         self.pending.rows.push(Row { id, time, consumer, count });
-        if let Some(owner) = self.consumers.get_mut(&consumer) {
-            owner.pending.push(id);
+        match self.consumers.get_mut(&consumer) {
+            Some(owner) => owner.pending.push(id),
+            None => return consumer == NO_CONSUMER,
         }
         true
     }
@@ -413,6 +437,17 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Whether consumers' numbers and names say the same.
+    pub(crate) fn has_sound_tables(&self) -> bool {
+        let known = self
+            .consumers
+            .iter()
+            .all(|(no, consumer)| self.by_name.get(&consumer.name) == Some(no) && *no < self.next_consumer);
+        known && self.by_name.len() == self.consumers.len()
+    }
+}
+
 /// The groups of one stream, by name and by number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Groups {
@@ -443,11 +478,6 @@ impl Groups {
         self.next_no = next_no;
     }
 
-    /// The group that was added last, by number.
-    pub(crate) fn newest_mut(&mut self) -> Option<&mut Group> {
-        self.list.values_mut().next_back()
-    }
-
     pub(crate) fn by_no(&self, no: u32) -> Option<&Group> {
         self.list.get(&no)
     }
@@ -466,5 +496,13 @@ impl Groups {
         let group = self.list.remove(&no)?;
         self.by_name.remove(&group.name);
         Some(group)
+    }
+
+    /// Whether groups' numbers and names say the same.
+    pub(crate) fn has_sound_tables(&self) -> bool {
+        let known = self.list.iter().all(|(no, group)| {
+            group.no == *no && self.by_name.get(&group.name) == Some(no) && *no < self.next_no
+        });
+        known && self.by_name.len() == self.list.len()
     }
 }

@@ -176,7 +176,7 @@ impl Core {
         Ok(count)
     }
 
-    fn acknowledge(&mut self, found: Found, at: GroupRef, ids: Vec<EntryId>) {
+    pub(crate) fn acknowledge(&mut self, found: Found, at: GroupRef, ids: Vec<EntryId>) {
         if ids.len() <= ROWS_PER_RECORD {
             if !ids.is_empty() {
                 self.commit_to(found, &Record::Acknowledge { at, ids });
@@ -331,7 +331,8 @@ impl Core {
             let count = match row {
                 Some((since, _, false)) if now.saturating_sub(since) < request.idle_min => continue,
                 Some((_, count, _)) => count,
-                None if request.force => 0,
+                // A row made by force counts as delivered once before this claim.
+                None if request.force => 1,
                 None => continue,
             };
             let raised = if request.just_ids { count } else { count.saturating_add(1) };
@@ -430,7 +431,7 @@ impl Core {
         let group = self.group(found, at);
         let most = usize::try_from(query.count).unwrap_or(usize::MAX).min(self.options.limits.reply_entries);
         let old_enough = |row: &PendingEntry| {
-            query.idle_min == 0 || row.idle(now).is_some_and(|idle| idle >= query.idle_min)
+            row.idle(now).is_none_or(|idle| idle >= query.idle_min)
         };
         let rows: Vec<PendingRow> = match query.consumer {
             None => group

@@ -18,7 +18,7 @@ impl Default for IdempotenceLimits {
 
 impl IdempotenceLimits {
     fn expired(self, id: EntryId, now: u64) -> bool {
-        id.ms <= now.saturating_sub(self.duration_s * 1_000)
+        id.ms <= now.saturating_sub(self.duration_s.saturating_mul(1_000))
     }
 }
 
@@ -92,6 +92,14 @@ impl Idempotence {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], EntryId)> {
         self.producers.iter().flat_map(|(name, producer)| {
             producer.order.iter().map(|iid| (&**name, &**iid, producer.ids[iid]))
+        })
+    }
+
+    /// Whether the order and the table of each producer hold the same IDs.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.producers.values().all(|producer| {
+            producer.order.len() == producer.ids.len()
+                && producer.order.iter().all(|iid| producer.ids.contains_key(iid))
         })
     }
 

@@ -12,6 +12,7 @@ use crate::core::{Core, Found};
 use crate::counters;
 use crate::group::{Consumer, Group};
 use crate::groups::pending_row;
+use crate::node;
 
 impl From<Located> for EntryRef {
     fn from(entry: Located) -> Self {
@@ -36,7 +37,8 @@ impl Core {
         let (producers, ids) = idempotence.map_or((0, 0), |i| i.tracked(limits, self.now.0));
         Ok(StreamInfo {
             length: stream.len,
-            nodes: stream.node_count(),
+            nodes: stream.node_masters().count() as u64,
+            radix_nodes: node::radix_nodes(stream.node_masters()),
             last_id: stream.last_id,
             max_deleted: stream.max_deleted,
             entries_added: stream.entries_added,
@@ -177,6 +179,8 @@ impl Core {
         if stream.find(&self.blocks, id)?.is_none() {
             return Err(ErrorKind::Invalid("No such message in stream").into());
         }
+        self.check_name(producer)?;
+        self.check_name(iid)?;
         let limits = stream.idempotence_limits;
         let known = stream.idempotence.as_ref().and_then(|i| i.find(producer, iid, limits, self.now.0));
         match known {

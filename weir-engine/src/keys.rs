@@ -67,8 +67,9 @@ impl Core {
         self.check_writable(true)?;
         let ns = self.inner(key.ns)?;
         self.tie();
-        if let Some(old) = old {
-            self.delete_found(target, old);
+        match old {
+            Some(old) => self.delete_found(target, old),
+            None => self.vacate(target),
         }
         let no = self.key(found).no;
         self.commit_to(found, &Record::KeyMove { key: no, ns, name: to });
@@ -89,8 +90,11 @@ impl Core {
             return Ok(false);
         }
         self.check_writable(true)?;
+        self.tie();
+        self.vacate(target);
         let no = self.key(found).no;
         self.commit_to(found, &Record::KeyMove { key: no, ns, name: key.name });
+        self.untie();
         self.moved(key, target, ("move_from", "move_to"));
         Ok(true)
     }
@@ -322,8 +326,9 @@ impl Core {
                 }
             }
             None => {
-                if let Some(found) = found {
-                    self.delete_found(key, found);
+                match found {
+                    Some(found) => self.delete_found(key, found),
+                    None => self.vacate(key),
                 }
                 let no = self.state.next_key;
                 let slot = self.commit(None, &Record::Text { key: no, ns, name: key.name, value });

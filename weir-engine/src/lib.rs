@@ -10,15 +10,18 @@
 //!
 //! The crate knows no wire protocol: requests and answers are values, errors are kinds.
 
+mod admission;
 mod api;
 mod background;
 mod block;
 mod blocks;
 mod broker;
+mod checks;
 mod chunked;
 mod copying;
 mod core;
 mod counters;
+mod digest;
 mod engine;
 mod entries;
 mod flusher;
@@ -39,6 +42,7 @@ mod snapshot;
 mod state;
 mod stream;
 mod varint;
+mod verify;
 mod waiting;
 
 pub use api::{
@@ -51,7 +55,11 @@ pub use api::{
 pub use broker::Namespace;
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
+#[doc(hidden)]
+pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
+pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
+pub use weir_log::LogStats;

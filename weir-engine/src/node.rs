@@ -66,6 +66,42 @@ impl Node {
     }
 }
 
+/// How many nodes Redis' radix tree needs for macro nodes with these masters, which come in order.
+///
+/// Its keys are the 16 big-endian bytes of an ID. Each key ends in a node of its own, each fork is one, and so is each
+/// run of bytes in which nothing forks. One pass suffices, since the forks still open lie on the path of the last key.
+pub(crate) fn radix_nodes(masters: impl Iterator<Item = EntryId>) -> u64 {
+    const KEY_BYTES: u32 = 16;
+    let (mut nodes, mut last) = (0, None);
+    let mut forks: Vec<u32> = Vec::new();
+    for id in masters {
+        let key = (u128::from(id.ms) << 64) | u128::from(id.seq);
+        let shared = last.map(|last: u128| (last ^ key).leading_zeros() / 8);
+        last = Some(key);
+        nodes += 1;
+        let Some(shared) = shared else { continue };
+        let mut below = KEY_BYTES;
+        while let Some(fork) = forks.pop_if(|fork| *fork > shared) {
+            nodes += u64::from(below > fork + 1);
+            below = fork;
+        }
+        nodes += u64::from(below > shared + 1);
+        if forks.last() != Some(&shared) {
+            forks.push(shared);
+            nodes += 1;
+        }
+    }
+    if last.is_none() {
+        return 1;
+    }
+    let mut below = KEY_BYTES;
+    for fork in forks.into_iter().rev() {
+        nodes += u64::from(below > fork + 1);
+        below = fork;
+    }
+    nodes + u64::from(below > 0)
+}
+
 /// Sizes of the fields of an entry.
 struct Shape {
     names: u64,
@@ -167,5 +203,17 @@ mod tests {
         ] {
             assert_eq!(element(bytes), size, "{:?}", String::from_utf8_lossy(bytes));
         }
+    }
+
+    #[test]
+    fn radix_nodes_are_ends_forks_and_runs() {
+        let count = |ids: &[(u64, u64)]| radix_nodes(ids.iter().map(|(ms, seq)| EntryId::new(*ms, *seq)));
+        assert_eq!(count(&[]), 1);
+        assert_eq!(count(&[(1, 0)]), 2, "a run and its end");
+        assert_eq!(count(&[(0, 1), (0, 2)]), 4, "a run, a fork, two ends");
+        assert_eq!(count(&[(0, 1), (0, 2), (0, 3)]), 5);
+        assert_eq!(count(&[(1, 0), (2, 0)]), 6, "a run, a fork, twice a run and its end");
+        assert_eq!(count(&[(1, 0), (1, 1), (2, 0)]), 8);
+        assert_eq!(count(&[(0, 0), (1 << 63, 0)]), 5, "a fork at once");
     }
 }

@@ -73,7 +73,7 @@ pub struct Options {
     pub idempotence_duration: u64,
     /// How many idempotent IDs a new stream remembers per producer. Default 100.
     pub idempotence_max: u64,
-    /// Bytes of decoded index blocks kept in memory. Default 64 MiB.
+    /// Bytes of decoded index blocks kept in memory. Default 8 MiB.
     pub block_cache_bytes: usize,
     /// Bytes of log after which a snapshot is due. Default 256 MiB.
     pub snapshot_log_bytes: u64,
@@ -91,7 +91,7 @@ impl Default for Options {
             nodes: NodeLimits::default(),
             idempotence_duration: 100,
             idempotence_max: 100,
-            block_cache_bytes: 64 << 20,
+            block_cache_bytes: 8 << 20,
             snapshot_log_bytes: 256 << 20,
             background: true,
         }

@@ -17,8 +17,8 @@ use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Stream;
 use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
 
-/// Rows in one record at most, so that a record always fits a segment.
-pub(crate) const ROWS_PER_RECORD: usize = 2_000;
+/// Rows in one record at most, so that a record always fits a segment: a row takes up to 40 bytes.
+pub(crate) const ROWS_PER_RECORD: usize = 1_000;
 
 /// What an entry takes in an answer beside its names and values, about.
 const ENTRY_BYTES: u64 = 24;

@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! * Only sealed segments below every kept snapshot are touched, so recovery never misses what was taken.
+//! * Before a record goes, whatever made it dead is on disk.
 //! * A record counts as live as long as the state points to it; what is dead once is dead for ever.
 //! * Between the verdict and the deed lies [`GRACE`], so that whoever was just told where an entry is can still
 //!   fetch it.
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Error;
-use weir_log::{Compaction, Lsn, SegmentState};
+use weir_log::{Compaction, Level, Lsn, SegmentState};
 
 use crate::block::Block;
 use crate::engine::{Engine, Shared, log_error};
@@ -94,6 +95,8 @@ struct Found {
 struct Verdict {
     segment: u64,
     after: Duration,
+    /// The end of the log when the verdict fell: what made records dead lies below.
+    head: Lsn,
     found: Found,
 }
 
@@ -178,7 +181,8 @@ impl Reclaim {
         if done || reading.next >= reading.end || batch.is_empty() {
             reading.found.close(reading.end);
             let after = shared.clock.elapsed() + GRACE;
-            self.job = Job::Wait(Verdict { segment: reading.segment, after, found: reading.found });
+            let head = Engine::of(shared).turn().head();
+            self.job = Job::Wait(Verdict { segment: reading.segment, after, head, found: reading.found });
         } else {
             self.job = Job::Read(reading);
         }
@@ -186,7 +190,9 @@ impl Reclaim {
     }
 
     fn carry_out(&mut self, shared: &Arc<Shared>, verdict: Verdict) -> Result<bool, Error> {
-        let Verdict { segment, found, .. } = verdict;
+        let Verdict { segment, found, head, .. } = verdict;
+        // A power cut must not bring entries back whose records are gone.
+        shared.log.commit(head, Level::Durable).map_err(log_error)?;
         let total = found.live_bytes + found.dead_bytes;
         if found.live.is_empty() {
             self.read_at.remove(&segment);

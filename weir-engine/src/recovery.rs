@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use weir_core::{Error, ErrorKind};
-use weir_log::{Appender, Disk, Log, LogOptions, Lsn, OpenError};
+use weir_log::{Appender, Disk, Log, LogOptions, Lsn, OpenError, Preparation};
 
 use crate::engine::io_error;
-use crate::options::Options;
+use crate::options::{Fsync, Options};
 use crate::record::Record;
 use crate::snapshot::{self, SnapshotFile};
 use crate::state::State;
@@ -42,7 +42,11 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
 }
 
 fn log_options(options: &Options) -> LogOptions {
-    options.log.clone()
+    let preparation = match options.fsync {
+        Fsync::Always => Preparation::Zeroes,
+        Fsync::EverySecond | Fsync::No => Preparation::Allocation,
+    };
+    LogOptions { preparation, ..options.log.clone() }
 }
 
 /// The newest snapshot that can be read. Those that cannot are taken off the list and stay in the folder.

@@ -20,10 +20,12 @@ use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind};
 use weir_log::{Disk, DiskFile, Lsn, Open};
 
+use crate::admission::COUNTED_MAX;
 use crate::block::{Block, BlockHead};
 use crate::engine::{Engine, Shared, io_error};
-use crate::group::{Extra, Group, SnapshotRow};
+use crate::group::{Extra, Group, NO_CONSUMER, SnapshotRow};
 use crate::idempotence::Idempotence;
+use crate::node::Node;
 use crate::reclaim::Guess;
 use crate::record::{IdempotenceLimits, put_id, put_option, read_id, read_option};
 use crate::state::{Key, Namespace, State, Value};
@@ -63,6 +65,7 @@ mod tag {
     pub(super) const DIRECTORY: u8 = 12;
     pub(super) const END: u8 = 13;
     pub(super) const WRITTEN: u8 = 14;
+    pub(super) const NODES: u8 = 15;
 }
 
 /// A snapshot in the folder.
@@ -87,21 +90,34 @@ pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error
     disk.create_dir(FOLDER).map_err(failed)?;
     let path = format!("{FOLDER}/{:016x}.snap", from.0);
     let draft = format!("{path}.new");
-    let mut out = Writer::create(disk, &draft).map_err(failed)?;
+    let mut guess = Guess::new();
+    let written = write_draft(&engine, &draft, from, &mut guess);
+    if written.is_err() {
+        // On a full disk its space is needed; if this fails too, the next start removes it.
+        drop(disk.remove(&draft));
+    }
+    let bytes = written?;
+    disk.rename(&draft, &path).map_err(failed)?;
+    disk.sync_dir(FOLDER).map_err(failed)?;
+    Ok((SnapshotFile { from, bytes, path }, guess))
+}
+
+/// Writes a whole snapshot under a name that counts for nothing; returns its size.
+fn write_draft(engine: &Engine, draft: &str, from: Lsn, guess: &mut Guess) -> Result<u64, Error> {
+    let failed = |error| io_error("writing a snapshot", error);
+    let (disk, log) = (&*engine.shared.disk, &engine.shared.log);
+    let mut out = Writer::create(disk, draft).map_err(failed)?;
     out.item(|buf| {
         buf.push(tag::BEGIN);
         put(buf, from.0);
     });
-    let mut guess = Guess::new();
-    let head = write_keys(&engine, &mut out, &mut guess).map_err(failed)?;
+    let head = write_keys(engine, &mut out, guess).map_err(failed)?;
     let bytes = out.finish().map_err(failed)?;
     // What the snapshot has seen must not be taken back by a power cut.
-    shared.log.commit(head, weir_log::Level::Durable).map_err(crate::engine::log_error)?;
+    log.commit(head, weir_log::Level::Durable).map_err(crate::engine::log_error)?;
     engine.note_flush();
-    read(disk, &draft, &mut Verify)?;
-    disk.rename(&draft, &path).map_err(failed)?;
-    disk.sync_dir(FOLDER).map_err(failed)?;
-    Ok((SnapshotFile { from, bytes, path }, guess))
+    read(disk, draft, &mut Verify)?;
+    Ok(bytes)
 }
 
 pub(crate) fn remove(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Error> {
@@ -139,34 +155,35 @@ fn write_keys(engine: &Engine, out: &mut Writer, guess: &mut Guess) -> std::io::
             if let Value::Stream(stream) = &key.value {
                 stream.count_by_segment(segment_bytes, guess);
             }
-            write_key(key, out);
-            out.write_full_frames()?;
+            write_key(key, out)?;
             keys += 1;
         }
     }
 }
 
 fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
+    // The next record may begin right at the head, and is not in here.
+    let stamp = head.0 - 1;
     for (no, space) in state.namespaces.iter().enumerate() {
         out.item(|buf| {
             buf.push(tag::NAMESPACE);
             put(buf, no as u64);
             put_bytes(buf, &space.name);
-            put(buf, head.0);
+            put(buf, stamp);
             put(buf, space.next_gpos);
             put(buf, space.last_at);
         });
     }
     out.item(|buf| {
         buf.push(tag::DIRECTORY);
-        put(buf, head.0);
+        put(buf, stamp);
         put(buf, state.next_key);
         put(buf, state.directory.len() as u64);
         state.directory.iter().for_each(|inner| put(buf, u64::from(*inner)));
     });
     out.item(|buf| {
         buf.push(tag::WRITTEN);
-        put(buf, head.0);
+        put(buf, stamp);
         put(buf, state.written.counts.len() as u64);
         for (segment, count) in &state.written.counts {
             put(buf, *segment);
@@ -179,7 +196,7 @@ fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
     });
 }
 
-fn write_key(key: &Key, out: &mut Writer) {
+fn write_key(key: &Key, out: &mut Writer) -> std::io::Result<()> {
     out.item(|buf| {
         buf.push(if key.stream().is_some() { tag::STREAM } else { tag::TEXT });
         put(buf, key.no);
@@ -192,27 +209,24 @@ fn write_key(key: &Key, out: &mut Writer) {
             Value::Stream(stream) => put_stream(buf, stream),
         }
     });
-    if let Value::Stream(stream) = &key.value {
-        write_sealed(stream, out);
-        write_idempotence(stream, out);
-        stream.groups().for_each(|group| write_group(group, out));
-    }
+    out.spill()?;
+    let Value::Stream(stream) = &key.value else { return Ok(()) };
+    write_sealed(stream, out)?;
+    write_idempotence(stream, out)?;
+    stream.groups().try_for_each(|group| write_group(group, out))
 }
 
 fn put_stream(buf: &mut Vec<u8>, stream: &Stream) {
-    for id in [stream.last_id, stream.first_id, stream.max_deleted, stream.node.master] {
+    for id in [stream.last_id, stream.first_id, stream.max_deleted] {
         put_id(buf, id);
     }
+    put_node(buf, &stream.node);
     for value in [
         stream.entries_added,
         stream.next_pos,
         stream.len,
         u64::from(stream.tail.live),
         u64::from(stream.tail.node_start),
-        u64::from(stream.node.count),
-        u64::from(stream.node.deleted),
-        stream.node.bytes,
-        stream.node.names_hash,
     ] {
         put(buf, value);
     }
@@ -223,8 +237,15 @@ fn put_stream(buf: &mut Vec<u8>, stream: &Stream) {
     stream.tail.block.encode(buf);
 }
 
-fn write_sealed(stream: &Stream, out: &mut Writer) {
-    let Some(sealed) = &stream.sealed else { return };
+fn write_sealed(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
+    let Some(sealed) = &stream.sealed else { return Ok(()) };
+    if !sealed.closed.is_empty() {
+        out.item(|buf| {
+            buf.push(tag::NODES);
+            put(buf, sealed.closed.len() as u64);
+            sealed.closed.iter().for_each(|node| put_node(buf, node));
+        });
+    }
     let heads: Vec<&BlockHead> = sealed.heads.iter().collect();
     for part in heads.chunks(PER_ITEM) {
         out.item(|buf| {
@@ -242,6 +263,7 @@ fn write_sealed(stream: &Stream, out: &mut Writer) {
                 before = **head;
             }
         });
+        out.spill()?;
     }
     let masks: Vec<(&u64, &u128)> = sealed.deleted.iter().collect();
     for part in masks.chunks(PER_ITEM) {
@@ -253,10 +275,12 @@ fn write_sealed(stream: &Stream, out: &mut Writer) {
                 buf.extend_from_slice(&mask.to_le_bytes());
             }
         });
+        out.spill()?;
     }
+    Ok(())
 }
 
-fn write_idempotence(stream: &Stream, out: &mut Writer) {
+fn write_idempotence(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
     for (producer, iid, id) in stream.idempotence.iter().flat_map(|i| i.iter()) {
         out.item(|buf| {
             buf.push(tag::IDEMPOTENT);
@@ -264,10 +288,12 @@ fn write_idempotence(stream: &Stream, out: &mut Writer) {
             put_bytes(buf, iid);
             put_id(buf, id);
         });
+        out.spill()?;
     }
+    Ok(())
 }
 
-fn write_group(group: &Group, out: &mut Writer) {
+fn write_group(group: &Group, out: &mut Writer) -> std::io::Result<()> {
     out.item(|buf| {
         buf.push(tag::GROUP);
         put(buf, u64::from(group.no));
@@ -285,6 +311,7 @@ fn write_group(group: &Group, out: &mut Writer) {
             put(buf, consumer.seen);
             put_option(buf, consumer.active);
         });
+        out.spill()?;
     }
     let mut rows = group.pending.rows().peekable();
     while rows.peek().is_some() {
@@ -294,6 +321,7 @@ fn write_group(group: &Group, out: &mut Writer) {
             put(buf, part.len() as u64);
             part.iter().for_each(|row| put_row(buf, row));
         });
+        out.spill()?;
     }
     for (id, extra) in group.pending.extras() {
         out.item(|buf| {
@@ -305,7 +333,17 @@ fn write_group(group: &Group, out: &mut Writer) {
             put(buf, u64::from(extra.epoch_shift));
             put(buf, extra.released);
         });
+        out.spill()?;
     }
+    Ok(())
+}
+
+fn put_node(buf: &mut Vec<u8>, node: &Node) {
+    put_id(buf, node.master);
+    put(buf, u64::from(node.count));
+    put(buf, u64::from(node.deleted));
+    put(buf, node.bytes);
+    put(buf, node.names_hash);
 }
 
 fn put_row(buf: &mut Vec<u8>, row: &SnapshotRow) {
@@ -335,7 +373,8 @@ impl Writer {
         encode(&mut self.body);
     }
 
-    fn write_full_frames(&mut self) -> std::io::Result<()> {
+    /// Writes what was collected when it is enough for a frame. No item is larger than a frame may be.
+    fn spill(&mut self) -> std::io::Result<()> {
         if self.body.len() >= FRAME_BYTES { self.write_frame() } else { Ok(()) }
     }
 
@@ -380,8 +419,10 @@ pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<SnapshotFile>, Error> {
 
 /// What a snapshot's items are told to.
 trait Sink {
-    fn key(&mut self, key: Key);
-    fn namespace(&mut self, no: u64, space: Namespace);
+    /// `false` = it contradicts what came before.
+    fn key(&mut self, key: Key) -> bool;
+    /// `false` = it is not the next one.
+    fn namespace(&mut self, no: u64, space: Namespace) -> bool;
     fn directory(&mut self, stamp: Lsn, next_key: u64, directory: Vec<u32>);
     fn written(&mut self, stamp: Lsn, counts: BTreeMap<u64, u64>);
 }
@@ -390,24 +431,31 @@ trait Sink {
 struct Verify;
 
 impl Sink for Verify {
-    fn key(&mut self, _: Key) {}
-    fn namespace(&mut self, _: u64, _: Namespace) {}
+    fn key(&mut self, _: Key) -> bool {
+        true
+    }
+
+    fn namespace(&mut self, _: u64, _: Namespace) -> bool {
+        true
+    }
+
     fn directory(&mut self, _: Lsn, _: u64, _: Vec<u32>) {}
     fn written(&mut self, _: Lsn, _: BTreeMap<u64, u64>) {}
 }
 
 impl Sink for State {
-    fn key(&mut self, key: Key) {
-        self.restore_key(key);
+    fn key(&mut self, key: Key) -> bool {
+        self.restore_key(key)
     }
 
-    fn namespace(&mut self, no: u64, space: Namespace) {
-        debug_assert_eq!(no, self.namespaces.len() as u64, "namespaces are written in order");
+    fn namespace(&mut self, no: u64, space: Namespace) -> bool {
         self.namespaces.push(space);
+        no + 1 == self.namespaces.len() as u64
     }
 
     fn directory(&mut self, stamp: Lsn, next_key: u64, directory: Vec<u32>) {
         self.directory_stamp = stamp;
+        self.snapshot_end = stamp;
         self.next_key = self.next_key.max(next_key);
         self.directory = directory;
     }
@@ -420,12 +468,12 @@ impl Sink for State {
 
 /// Loads a snapshot into an empty state that is in recovery.
 pub(crate) fn load(disk: &dyn Disk, snapshot: &SnapshotFile, state: &mut State) -> Result<(), Error> {
-    read(disk, &snapshot.path, state)
-}
-
-/// Checks that a snapshot can be read from end to end.
-pub(crate) fn verify(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Error> {
-    read(disk, &snapshot.path, &mut Verify)
+    read(disk, &snapshot.path, state)?;
+    if state.fits_together() {
+        return Ok(());
+    }
+    let what = format!("{}: its parts contradict each other", snapshot.path);
+    Err(Error::new(ErrorKind::Corrupt).with_context(what))
 }
 
 fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
@@ -433,12 +481,15 @@ fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     let damaged = |at: u64| Error::new(ErrorKind::Corrupt).with_context(format!("{path} at byte {at}"));
     let file = disk.open(path, Open::Read).map_err(failed)?;
     let mut header = [0; HEADER];
-    read_exact(&*file, &mut header, 0).map_err(failed)?;
+    read_exact(&*file, &mut header, 0).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => damaged(0),
+        _ => failed(error),
+    })?;
     if header[..8] != MAGIC[..] || header[8..] != VERSION.to_le_bytes() {
         return Err(damaged(0));
     }
     let (mut at, end) = (HEADER as u64, file.len().map_err(failed)?);
-    let mut loader = Loader { sink, key: None, keys: 0, ended: false };
+    let mut loader = Loader { sink, key: None, group: 0, keys: 0, ended: false };
     let mut body = Vec::new();
     while at < end && !loader.ended {
         let mut head = [0; 8];
@@ -476,6 +527,8 @@ fn read_exact(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> std::io::Result<(
 struct Loader<'a> {
     sink: &'a mut dyn Sink,
     key: Option<Key>,
+    /// The group whose rows are being read, by its number.
+    group: u32,
     keys: u64,
     ended: bool,
 }
@@ -489,11 +542,12 @@ impl Loader<'_> {
         Some(())
     }
 
-    fn finish_key(&mut self) {
+    fn finish_key(&mut self) -> Option<()> {
         if let Some(key) = self.key.take() {
             self.keys += 1;
-            self.sink.key(key);
+            (key.is_consistent() && self.sink.key(key)).then_some(())?;
         }
+        Some(())
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
@@ -504,10 +558,16 @@ impl Loader<'_> {
         match r.byte()? {
             tag::BEGIN => drop(r.varint()?),
             kind @ (tag::STREAM | tag::TEXT) => {
-                self.finish_key();
+                self.finish_key()?;
                 self.key = Some(read_key(r, kind == tag::STREAM)?);
             }
             tag::HEADS => read_heads(r, self.stream()?.sealed.get_or_insert_default())?,
+            tag::NODES => {
+                let sealed = self.stream()?.sealed.get_or_insert_default();
+                for _ in 0..r.length()? {
+                    sealed.closed.push(read_node(r)?);
+                }
+            }
             tag::MASKS => {
                 let sealed = self.stream()?.sealed.get_or_insert_default();
                 for _ in 0..r.length()? {
@@ -521,13 +581,19 @@ impl Loader<'_> {
             tag::GROUP => {
                 let mut group = Group::new(read_u32(r)?, r.bytes()?, read_id(r)?, read_option(r)?);
                 let (next_consumer, released_next) = (read_u32(r)?, r.varint()?);
+                let groups = self.stream()?.groups.get_or_insert_default();
+                let new = groups.by_no(group.no).is_none() && groups.get(&group.name).is_none();
+                (new && group.no < u32::MAX && released_next < COUNTED_MAX).then_some(())?;
                 group.restore_counters(next_consumer, released_next);
+                self.group = group.no;
                 self.stream()?.groups.get_or_insert_default().add(group);
             }
             tag::CONSUMER => {
                 let (no, name, seen, active) = (read_u32(r)?, r.bytes()?, r.varint()?, read_option(r)?);
-                no.checked_add(1)?;
-                self.group()?.add_consumer(no, name, seen, active);
+                let group = self.group()?;
+                let new = group.consumer(no).is_none() && group.consumer_no(name).is_none();
+                (new && no != NO_CONSUMER).then_some(())?;
+                group.add_consumer(no, name, seen, active);
             }
             tag::ROWS => {
                 let group = self.group()?;
@@ -546,7 +612,7 @@ impl Loader<'_> {
                     epoch_shift: read_u32(r)?,
                     released: r.varint()?,
                 };
-                self.group()?.pending.restore_extra(id, extra);
+                self.group()?.pending.restore_extra(id, extra).then_some(())?;
             }
             kind => return self.footer_item(kind, r),
         }
@@ -554,7 +620,7 @@ impl Loader<'_> {
     }
 
     fn footer_item(&mut self, kind: u8, r: &mut Reader<'_>) -> Option<()> {
-        self.finish_key();
+        self.finish_key()?;
         match kind {
             tag::NAMESPACE => {
                 let no = r.varint()?;
@@ -565,7 +631,7 @@ impl Loader<'_> {
                     last_at: r.varint()?,
                     ..Namespace::default()
                 };
-                self.sink.namespace(no, space);
+                self.sink.namespace(no, space).then_some(())?;
             }
             tag::DIRECTORY => {
                 let (stamp, next_key) = (Lsn(r.varint()?), r.varint()?);
@@ -588,7 +654,8 @@ impl Loader<'_> {
     }
 
     fn group(&mut self) -> Option<&mut Group> {
-        self.stream()?.groups.as_mut()?.newest_mut()
+        let no = self.group;
+        self.stream()?.groups.as_mut()?.by_no_mut(no)
     }
 }
 
@@ -599,7 +666,7 @@ fn read_u32(r: &mut Reader<'_>) -> Option<u32> {
 fn read_key(r: &mut Reader<'_>, is_stream: bool) -> Option<Key> {
     let (no, ns, name) = (r.varint()?, read_u32(r)?, r.bytes()?);
     let (expires, stamp) = (r.varint()?, Lsn(r.varint()?));
-    no.checked_add(1)?;
+    (no < COUNTED_MAX).then_some(())?;
     let value = if is_stream { Value::Stream(read_stream(r)?) } else { Value::Text(r.bytes()?.into()) };
     Some(Key { no, ns, name: name.into(), expires, stamp, value })
 }
@@ -607,16 +674,12 @@ fn read_key(r: &mut Reader<'_>, is_stream: bool) -> Option<Key> {
 fn read_stream(r: &mut Reader<'_>) -> Option<Stream> {
     let mut stream =
         Stream { last_id: read_id(r)?, first_id: read_id(r)?, max_deleted: read_id(r)?, ..Stream::default() };
-    stream.node.master = read_id(r)?;
+    stream.node = read_node(r)?;
     stream.entries_added = r.varint()?;
     stream.next_pos = r.varint()?;
     stream.len = r.varint()?;
     stream.tail.live = u16::try_from(r.varint()?).ok()?;
     stream.tail.node_start = r.varint()? != 0;
-    stream.node.count = read_u32(r)?;
-    stream.node.deleted = read_u32(r)?;
-    stream.node.bytes = r.varint()?;
-    stream.node.names_hash = r.varint()?;
     stream.idempotence_limits = IdempotenceLimits::decode(r)?;
     let (added, duplicates) = (read_option(r)?, r.varint()?);
     if let Some(added) = added {
@@ -628,6 +691,11 @@ fn read_stream(r: &mut Reader<'_>) -> Option<Stream> {
     }
     stream.tail.block = Block::decode(r)?;
     Some(stream)
+}
+
+fn read_node(r: &mut Reader<'_>) -> Option<Node> {
+    let (master, count, deleted) = (read_id(r)?, read_u32(r)?, read_u32(r)?);
+    Some(Node { count, deleted, bytes: r.varint()?, master, names_hash: r.varint()? })
 }
 
 fn read_heads(r: &mut Reader<'_>, sealed: &mut Sealed) -> Option<()> {

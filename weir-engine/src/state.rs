@@ -112,6 +112,8 @@ pub(crate) struct State {
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) directory: Vec<u32>,
     pub(crate) directory_stamp: Lsn,
+    /// In recovery: the last record that the snapshot may have taken in; 0 without a snapshot.
+    pub(crate) snapshot_end: Lsn,
     pub(crate) next_key: u64,
     /// Entries ever written into each segment, by segment number; a hint for reclaiming.
     pub(crate) written: SegmentCounts,
@@ -162,14 +164,12 @@ impl State {
         self.recovering = Some(slots);
     }
 
-    /// Takes over a key from a snapshot.
-    pub(crate) fn restore_key(&mut self, key: Key) {
+    /// Takes over a key from a snapshot; `false` when there is one with its number.
+    pub(crate) fn restore_key(&mut self, key: Key) -> bool {
         let no = key.no;
         self.next_key = self.next_key.max(no + 1);
         let slot = self.keys.insert(key);
-        if let Some(slots) = &mut self.recovering {
-            slots.insert(no, slot);
-        }
+        self.recovering.as_mut().is_some_and(|slots| slots.insert(no, slot).is_none())
     }
 
     /// Builds the tables of names; `false` when two keys claim one name.
@@ -197,14 +197,12 @@ impl State {
                 true
             }
             // The key was deleted before the snapshot reached it.
-            None if record.key().is_some() && !creates => {
-                self.advance_counters(lsn, record);
-                true
-            }
-            _ => {
+            None if record.key().is_some() && !creates => lsn <= self.snapshot_end,
+            _ if self.admits(slot, lsn, record) => {
                 self.apply(slot, lsn, record);
                 true
             }
+            _ => false,
         }
     }
 

@@ -34,7 +34,13 @@ pub(crate) struct Sealed {
     pub(crate) heads: Chunked<BlockHead>,
     /// Deleted entries of a block (the tail too), by the block's first position: bit n = n-th entry.
     pub(crate) deleted: BTreeMap<u64, u128>,
+    /// The nodes before the last one, at most [`CLOSED_NODES_MAX`] of them, latest last.
+    pub(crate) closed: Vec<Node>,
 }
+
+/// How many closed nodes are remembered. When the last node loses its last entry, Redis fills up the one before, so
+/// its size has to be known. Without it the next entry begins a node.
+pub(crate) const CLOSED_NODES_MAX: usize = 4;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
@@ -144,8 +150,13 @@ impl Stream {
         }
     }
 
-    fn deleted_mask(&self, first_pos: u64) -> u128 {
+    pub(crate) fn deleted_mask(&self, first_pos: u64) -> u128 {
         self.sealed.as_ref().and_then(|sealed| sealed.deleted.get(&first_pos)).copied().unwrap_or(0)
+    }
+
+    /// Whether a block's first entry is there. Answered from memory.
+    pub(crate) fn begins_alive(&self, block: &BlockInfo) -> bool {
+        self.deleted_mask(block.first_pos) & 1 == 0
     }
 
     /// Visits the live entries of one block, oldest first; also says which is the block's very last ID.
@@ -263,15 +274,10 @@ impl Stream {
         Ok(count)
     }
 
-    /// How many macro nodes the stream has.
-    pub(crate) fn node_count(&self) -> u64 {
-        let mut nodes = 0;
-        let mut open = false;
-        for info in self.blocks_from(EntryId::MIN) {
-            nodes += u64::from(info.node_start || !open);
-            open = true;
-        }
-        nodes
+    /// The first entry of each macro node, deleted or not.
+    pub(crate) fn node_masters(&self) -> impl Iterator<Item = EntryId> + '_ {
+        let blocks = self.blocks_from(EntryId::MIN).enumerate();
+        blocks.filter(|(nth, info)| *nth == 0 || info.node_start).map(|(_, info)| info.first)
     }
 
     // ---- changes -----------------------------------------------------------------------------------------------
@@ -283,17 +289,40 @@ impl Stream {
         }
         self.tail.block.push(Located { id: entry.id, pos: entry.pos, lsn });
         self.tail.live += 1;
+        if entry.node_start {
+            self.close_node();
+        }
         self.node.add(entry.id, &entry.fields, entry.node_start);
         if self.len == 0 {
             self.first_id = entry.id;
         }
         self.len += 1;
         self.last_id = entry.id;
-        self.entries_added += 1;
+        self.entries_added = self.entries_added.saturating_add(1);
         self.next_pos = entry.pos + 1;
         if let Some((producer, iid)) = entry.idempotent {
             let limits = self.idempotence_limits;
             self.idempotence.get_or_insert_default().add(producer, iid, entry.id, limits, entry.at);
+        }
+    }
+
+    /// Remembers the last node, since another one begins.
+    fn close_node(&mut self) {
+        let Some(sealed) = self.sealed.as_mut().filter(|_| self.node.count > 0) else { return };
+        if sealed.closed.len() == CLOSED_NODES_MAX {
+            sealed.closed.remove(0);
+        }
+        sealed.closed.push(self.node);
+    }
+
+    /// The last node after the tail has lost its last entry: it goes on in earlier blocks, or the one before is last.
+    fn reopen_node(&mut self) {
+        let Some(sealed) = &mut self.sealed else {
+            self.node = Node::default();
+            return;
+        };
+        if self.node.count == 0 || sealed.heads.get(self.node.master).is_none() {
+            self.node = sealed.closed.pop().unwrap_or_default();
         }
     }
 
@@ -326,6 +355,12 @@ impl Stream {
         if self.tail.live > 0 && self.tail.block.first_pos() < removal.blocks_below {
             self.clear_tail();
             self.node = Node::default();
+        }
+        if let Some(sealed) = &mut self.sealed {
+            sealed.closed.retain(|node| sealed.heads.get(node.master).is_some());
+        }
+        if self.tail.live == 0 {
+            self.reopen_node();
         }
         for (first, count) in &removal.runs {
             self.remove_run(*first, *count);
@@ -362,6 +397,10 @@ impl Stream {
                 u64::from(self.tail.live)
             }
             Some(key) => {
+                let nodes = sealed.closed.iter_mut().chain([&mut self.node]);
+                if let Some(node) = nodes.into_iter().find(|node| node.count > 0 && node.master == key) {
+                    node.deleted += count as u32;
+                }
                 let head = sealed.heads.get_mut(key).expect("found by the same key above");
                 head.live -= count as u16;
                 u64::from(head.live)
@@ -372,17 +411,35 @@ impl Stream {
             match head {
                 None => {
                     self.clear_tail();
-                    self.node = Node::default();
+                    self.reopen_node();
                 }
-                Some(key) => drop(sealed.heads.remove(key)),
+                Some(key) => self.drop_block(key),
             }
+        }
+    }
+
+    /// Drops a sealed block without live entries. What is left of its node begins with the next block.
+    fn drop_block(&mut self, key: EntryId) {
+        let Some(sealed) = &mut self.sealed else { return };
+        sealed.closed.retain(|node| node.master != key);
+        let dropped = sealed.heads.remove(key);
+        if !dropped.is_some_and(|head| head.node_start) {
+            return;
+        }
+        let next = sealed.heads.iter_from(move |head| head.first > key).next().map(|head| head.first);
+        match next.and_then(|next| sealed.heads.get_mut(next)) {
+            Some(next) => next.node_start = true,
+            None if self.tail.live > 0 => self.tail.node_start = true,
+            // Nothing of it is left, and the tail is empty: the node before is the last one again.
+            None => self.reopen_node(),
         }
     }
 
     /// The bytes this stream's own structures occupy beyond its slot.
     pub(crate) fn heap_bytes(&self) -> u64 {
-        let heads =
-            self.sealed.as_ref().map_or(0, |s| s.heads.len() * size_of::<BlockHead>() + s.deleted.len() * 48);
+        let heads = self.sealed.as_ref().map_or(0, |s| {
+            s.heads.len() * size_of::<BlockHead>() + s.deleted.len() * 48 + s.closed.len() * size_of::<Node>()
+        });
         let groups: usize =
             self.groups().map(|g| 400 + g.name.len() + g.pending.len() * 48 + g.consumer_count() * 150).sum();
         (heads + self.tail.block.heap_bytes() + groups) as u64
@@ -402,7 +459,7 @@ impl BlockInfo {
     }
 }
 
-fn run_mask(first: u64, count: u64) -> u128 {
+pub(crate) fn run_mask(first: u64, count: u64) -> u128 {
     let ones = if count >= 128 { u128::MAX } else { (1_u128 << count) - 1 };
     ones << first
 }

@@ -45,7 +45,7 @@ pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, Open, RealDisk};
 pub use error::{LogError, OpenError, ReadError};
 pub use log::{Level, Log, Opened};
 pub use lsn::Lsn;
-pub use options::LogOptions;
+pub use options::{LogOptions, Preparation};
 pub use read::{VisitBody, VisitRecord};
 pub use recovery::{RecoveryReport, Replay, Salts};
 pub use repair::{RepairReport, repair};

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use crate::lsn::PAGE;
 
+/// How space ahead of the writer is prepared.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Preparation {
+    /// Zeroes are written: every byte is handed to the disk twice, and a flush costs about half. For logs that are
+    /// flushed before each answer.
+    #[default]
+    Zeroes,
+    /// Space is only allocated, where the file system can: half the bytes. For logs that are flushed now and then.
+    Allocation,
+}
+
 /// Settings of a log. A folder keeps the `segment_bytes` it was made with; everything else may change at every open.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -17,6 +28,8 @@ pub struct LogOptions {
     pub reserve_bytes: u64,
     /// A watermark record is put in after so many bytes. Default 64 KiB.
     pub watermark_bytes: u64,
+    /// How space ahead of the writer is prepared. Default [`Preparation::Zeroes`].
+    pub preparation: Preparation,
     /// How many dead segments are kept for reuse. Default 2.
     pub spares_max: usize,
     /// How long after a full disk was seen it is asked again. Default 200 ms.
@@ -33,6 +46,7 @@ impl Default for LogOptions {
             ring_bytes: 8 << 20,
             reserve_bytes: 16 << 20,
             watermark_bytes: 64 << 10,
+            preparation: Preparation::Zeroes,
             spares_max: 2,
             full_retry: Duration::from_millis(200),
             join_wait_max: Duration::from_micros(250),

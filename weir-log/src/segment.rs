@@ -248,6 +248,18 @@ impl Segment {
         Ok(len)
     }
 
+    /// Allocates up to `most` bytes behind what is allocated, up to `limit`; returns how many.
+    pub(crate) fn allocate(&self, most: u64, limit: u64) -> io::Result<u64> {
+        let _filling = self.fill.lock().expect("no panic under this lock");
+        let from = self.filled();
+        let len = limit.saturating_sub(from).min(most);
+        if len > 0 {
+            self.file.allocate(from, len)?;
+            self.filled.store(from + len, Ordering::Release);
+        }
+        Ok(len)
+    }
+
     /// Cuts the file behind `offset`, a border of a page. Only while the log is being opened.
     pub(crate) fn shorten(&self, offset: u64) -> io::Result<()> {
         self.file.set_len(offset)?;

@@ -12,6 +12,7 @@ use crate::error::{beside, is_full};
 use crate::folder;
 use crate::frame::HEADER;
 use crate::log::Log;
+use crate::options::Preparation;
 use crate::segment::{self, Header, Segment};
 use crate::stats::Stopwatch;
 
@@ -167,7 +168,7 @@ impl Log {
             let limit = (target - segment.base).min(self.segment_bytes());
             let before = budget;
             while segment.filled() < limit && budget > 0 {
-                let n = segment.fill(&ZEROES, limit).map_err(|e| trouble("filling", &segment.path, e))?;
+                let n = self.fill(&segment, limit).map_err(|e| trouble("filling", &segment.path, e))?;
                 budget = budget.saturating_sub(n);
             }
             if budget < before {
@@ -181,6 +182,16 @@ impl Log {
         }
         self.update_guaranteed();
         Ok(false)
+    }
+
+    fn fill(&self, segment: &Segment, limit: u64) -> io::Result<u64> {
+        if self.options.preparation == Preparation::Allocation {
+            match segment.allocate(SLICE, limit) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                other => return other,
+            }
+        }
+        segment.fill(&ZEROES, limit)
     }
 
     /// Flushes zeroes of a segment that is not written yet, so that its first flush of records does not carry them.

@@ -23,6 +23,9 @@ fn each_piece(
     let mut buffer = vec![0; PIECE];
     let mut at = offset;
     loop {
+        // Space that was only allocated is skipped without being read.
+        let Some(data) = segment.file.next_data(at)? else { return Ok(()) };
+        at = at.max(page_down(data).saturating_sub(overlap as u64));
         let n = read_full(&*segment.file, &mut buffer, at)?;
         if !is_zero(&buffer[..n]) {
             visit(at, &buffer[..n]);

@@ -93,11 +93,13 @@ impl Queue {
     /// The salt of a segment that is not entered yet: chosen once, at random.
     pub(crate) fn salt_of(&mut self, no: u64) -> u64 {
         let Self { planned, salts, .. } = self;
-        // Entered segments are behind us; nobody asks for them again.
-        while planned.first_key_value().is_some_and(|(first, _)| *first + 1 < no) {
-            planned.pop_first();
-        }
         *planned.entry(no).or_insert_with(salts)
+    }
+
+    /// The writer is in this segment: nobody asks for earlier ones again. Whoever prepares segments may be many
+    /// ahead of it, so what was asked for last says nothing.
+    fn forget_salts_below(&mut self, no: u64) {
+        self.planned = self.planned.split_off(&no);
     }
 
     pub(crate) fn push(&mut self, chunk: Chunk) {
@@ -287,6 +289,8 @@ impl Log {
         let no = self.geometry.segment_of(chunk.at);
         if writer.segment.no != no {
             writer.segment = self.enter_segment(no, chunk.salt)?;
+            assert_eq!(writer.segment.salt, chunk.salt, "a segment has one salt");
+            self.queue().forget_salts_below(no);
         }
         let segment = Arc::clone(&writer.segment);
         let end = chunk.end();

@@ -15,9 +15,12 @@ pub struct Limits {
     /// Bytes of answers that wait for one client to take them; then none of its commands is executed and no more of a
     /// long answer is made until it has taken some. Default 1 MiB.
     pub output_pause_bytes: usize,
-    /// Bytes of answers and messages that wait for one client to take them; then it is disconnected.
-    /// Default 64 MiB.
+    /// Bytes of messages nobody asked for (of subscriptions, of MONITOR) that wait for one client to take them; then
+    /// it is disconnected. Default 64 MiB.
     pub output_bytes: usize,
+    /// Bytes in the buffers of all clients together; above it the client that holds most is disconnected.
+    /// Default 1 GiB.
+    pub buffers_bytes: usize,
     /// Bytes of commands that one `MULTI` may queue. Default 64 MiB.
     pub queued_bytes: usize,
     /// Commands of one client that are executed before others get their turn. Default 64.
@@ -39,6 +42,7 @@ impl Default for Limits {
             request_bytes: 128 << 20,
             output_pause_bytes: 1 << 20,
             output_bytes: 64 << 20,
+            buffers_bytes: 1 << 30,
             queued_bytes: 64 << 20,
             client_commands: 64,
             turn_commands: 256,

@@ -185,11 +185,11 @@ fn count(text: &[u8]) -> Result<usize, Stop> {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Simple(text) => write!(f, "+{}", text.escape_ascii()),
-            Self::Error(text) => write!(f, "-{}", text.escape_ascii()),
+            Self::Simple(text) => write!(f, "+{}", readable(text)),
+            Self::Error(text) => write!(f, "-{}", readable(text)),
             Self::Int(n) => write!(f, "{n}"),
-            Self::Bulk(bytes) => write!(f, "\"{}\"", bytes.escape_ascii()),
-            Self::Verbatim(bytes) => write!(f, "=\"{}\"", bytes.escape_ascii()),
+            Self::Bulk(bytes) => write!(f, "\"{}\"", readable(bytes)),
+            Self::Verbatim(bytes) => write!(f, "=\"{}\"", readable(bytes)),
             Self::Null => f.write_str("null"),
             Self::NullArray => f.write_str("null-array"),
             Self::Array(items) => list(f, "[", items, "]"),
@@ -204,6 +204,11 @@ impl fmt::Display for Value {
             }
         }
     }
+}
+
+/// Bytes as ASCII, with what cannot be printed escaped.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\'", "'")
 }
 
 fn list(f: &mut fmt::Formatter<'_>, open: &str, items: &[Value], close: &str) -> fmt::Result {

@@ -29,7 +29,7 @@ pub const ALL: &[Case] = &[
 
 pub const SMALLER_ID: &str =
     "ERR The ID specified in XADD is equal or smaller than the target stream top item";
-const OTHER: &str = "consumer-host-2";
+pub const OTHER: &str = "consumer-host-2";
 
 fn settings(bench: &Bench<'_>, name: &str) -> Settings {
     Settings {
@@ -59,7 +59,7 @@ pub fn count(count: usize) -> StreamReadOptions {
 }
 
 /// A stream with the story's events and its group, of which `name` has been given the first `given`.
-fn delivered(bench: &Bench<'_>, wire: &mut Wire, name: &str, given: usize) -> Result<String, Failure> {
+pub fn delivered(bench: &Bench<'_>, wire: &mut Wire, name: &str, given: usize) -> Result<String, Failure> {
     let stream = bench.stream();
     publish(bench, wire, &stream)?;
     let created: String = wire.query(&Cmd::xgroup_create(&stream, &bench.story.group, "0"))?;
@@ -70,13 +70,17 @@ fn delivered(bench: &Bench<'_>, wire: &mut Wire, name: &str, given: usize) -> Re
 }
 
 /// The pending entries as ID, consumer and deliveries.
-fn rows(bench: &Bench<'_>, wire: &mut Wire, stream: &str) -> Result<Vec<(String, String, usize)>, Failure> {
+pub fn rows(
+    bench: &Bench<'_>,
+    wire: &mut Wire,
+    stream: &str,
+) -> Result<Vec<(String, String, usize)>, Failure> {
     let reply: StreamPendingCountReply =
         wire.query(&Cmd::xpending_count(stream, &bench.story.group, "-", "+", 10))?;
     Ok(reply.ids.into_iter().map(|row| (row.id, row.consumer, row.times_delivered)).collect())
 }
 
-fn row(bench: &Bench<'_>, index: usize, name: &str, deliveries: usize) -> (String, String, usize) {
+pub fn row(bench: &Bench<'_>, index: usize, name: &str, deliveries: usize) -> (String, String, usize) {
     (bench.story.id(index).to_owned(), name.to_owned(), deliveries)
 }
 

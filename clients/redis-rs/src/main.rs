@@ -3,6 +3,7 @@
 mod bench;
 mod consumer;
 mod consumer_cases;
+mod newer_cases;
 mod story;
 mod stream_cases;
 
@@ -29,7 +30,8 @@ fn main() -> Result<ExitCode, Failure> {
     };
     let story = Story::read(Path::new("../story.json"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cases: Vec<Case> = [consumer_cases::ALL, stream_cases::ALL].concat();
+    let newer = newer_cases::up_to_server(&Bench::new(&story, MODES[0], &address, runtime.handle().clone()))?;
+    let cases: Vec<Case> = [consumer_cases::ALL, stream_cases::ALL, &newer].concat();
 
     let passed = thread::scope(|scope| {
         let runs = MODES.map(|mode| {

@@ -67,11 +67,20 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Cuts or grows (with zeroes) the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Takes space for a range behind the end without writing it; it reads as zeroes. The file grows.
+    /// [`io::ErrorKind::Unsupported`] where that cannot be had; then zeroes have to be written.
+    fn allocate(&self, _at: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Gives the space of a range back; it reads as zeroes then. The length stays.
     fn punch(&self, at: u64, len: u64) -> io::Result<()>;
     /// Bytes the file takes on the disk.
     fn allocated(&self) -> io::Result<u64> {
         self.len()
+    }
+    /// The first position at or behind `at` that may hold anything but zeroes; `None` when there is none.
+    fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        Ok(Some(at))
     }
     /// Hint: begin writing this range back now, so that a later flush has less to do.
     fn start_writeback(&self, _at: u64, _len: u64) {}

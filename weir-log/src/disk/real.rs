@@ -124,9 +124,27 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 
+    fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), at, len) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            other => Ok(other?),
+        }
+    }
+
     fn punch(&self, at: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(rustix::fs::fallocate(&self.0, flags, at, len)?)
+    }
+
+    fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => Ok(Some(data.max(at))),
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            // File systems that cannot tell: everything may be data.
+            Err(_) => Ok(Some(at)),
+        }
     }
 
     fn allocated(&self) -> io::Result<u64> {

@@ -84,3 +84,26 @@ fn replay_begins_where_it_is_told() {
         }
     });
 }
+
+/// Whoever prepared space three segments ahead made the writer forget the salt it had chosen for the next one: what
+/// it wrote there was no record to anybody who looked later.
+#[test]
+fn space_prepared_many_segments_ahead_is_written_as_it_was_prepared() {
+    on_every_disk(|disk| {
+        let (mut opened, _) = open(&disk, small(), 1, None).unwrap();
+        opened.log.ensure_room(8 * (64 << 10)).unwrap();
+        let mut records = Vec::new();
+        for n in 0..600 {
+            let body = body(n, 1000);
+            let lsn = opened.appender.append(|buffer| buffer.extend_from_slice(&body));
+            records.push((lsn, body));
+            opened.appender.submit();
+            opened.log.commit(opened.appender.head(), Level::Written).unwrap();
+        }
+        opened.log.flush_submitted(Level::Durable).unwrap();
+        drop(opened);
+        let (_, found) = open(&disk, small(), 2, None).unwrap();
+        assert_eq!(found.len(), records.len());
+        assert!(found == records);
+    });
+}

@@ -79,6 +79,9 @@ pub(crate) struct Blocked {
     pub(crate) retry_at: Option<Duration>,
 }
 
+/// Entries and values that a client may be owed and still have its next command executed.
+const OWED_MAX: usize = 10_000;
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -95,6 +98,10 @@ pub(crate) struct Client {
     pub(crate) multi: Option<Box<Multi>>,
     pub(crate) watched: Vec<WatchId>,
     pub(crate) blocked: Option<Box<Blocked>>,
+    /// Channels and patterns it has subscribed to.
+    pub(crate) subscriptions: usize,
+    /// Entries and values in answers of it that are not rendered yet, about.
+    pub(crate) owed: usize,
     /// When it connected and when it last asked, on the clock's monotonic scale.
     pub(crate) connected_at: Duration,
     pub(crate) asked_at: Duration,
@@ -117,6 +124,8 @@ impl Client {
             multi: None,
             watched: Vec::new(),
             blocked: None,
+            subscriptions: 0,
+            owed: 0,
             connected_at: now,
             asked_at: now,
             last_command: "NULL",
@@ -125,7 +134,7 @@ impl Client {
 
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none() && self.closing == Closing::No
+        self.blocked.is_none() && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the door is told at the start, and the settings that clients can change while it runs.
 
-use crate::Limits;
+use std::sync::Arc;
+
+use crate::{DoorStats, Limits};
 
 /// What a server is started with.
 #[derive(Debug, Clone)]
@@ -13,10 +15,18 @@ pub struct Config {
     pub node_entries_max: u64,
     /// The data folder, as `CONFIG GET dir` answers it.
     pub dir: String,
+    /// Where the door publishes what it has done, for others to read.
+    pub stats: Arc<DoorStats>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), password: None, node_entries_max: 100, dir: String::new() }
+        Self {
+            limits: Limits::default(),
+            password: None,
+            node_entries_max: 100,
+            dir: String::new(),
+            stats: Arc::default(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What all commands share beside the engine: clients, settings, counters, and the answers of the round.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weir_core::Clock;
@@ -9,9 +10,13 @@ use weir_resp::Proto;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
+use super::notify::NotifyFlags;
+use super::pending::weight;
+use super::pubsub::Channels;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
+use crate::DoorCounts;
 
 /// RESP databases, namespaces 0 to 15.
 pub(crate) const DATABASES: u32 = 16;
@@ -23,17 +28,8 @@ pub(crate) struct Outgoing {
     /// The protocol in force when it was made.
     pub(crate) proto: Proto,
     pub(crate) reply: Reply,
-}
-
-/// Things that are counted for INFO.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) rejected_connections: u64,
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) input_bytes: u64,
-    pub(crate) output_bytes: u64,
+    /// Whether nobody asked for it. A client that does not take such messages is disconnected.
+    pub(crate) is_message: bool,
 }
 
 /// The shared state of one door.
@@ -43,9 +39,18 @@ pub(crate) struct Door {
     pub(crate) table: Table,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
-    pub(crate) counters: Counters,
+    pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
+    /// Bytes of messages in the outbox, each counted for everyone who gets it.
+    pub(crate) message_bytes: usize,
+    /// Messages that the command at hand has caused; they follow its answer.
+    pub(crate) messages: Vec<(ClientNo, Reply)>,
+    pub(crate) channels: Channels,
+    /// Clients that every command is shown to.
+    pub(crate) monitors: BTreeSet<ClientNo>,
+    /// Which events of keys are told.
+    pub(crate) notify: NotifyFlags,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -63,14 +68,25 @@ impl Door {
             table: Table::new(),
             clients: Clients::default(),
             timers: Timers::default(),
-            counters: Counters::default(),
+            counters: DoorCounts::default(),
             outbox: Vec::new(),
+            message_bytes: 0,
+            messages: Vec::new(),
+            channels: Channels::default(),
+            monitors: BTreeSet::new(),
+            notify: NotifyFlags::default(),
             woken: Vec::new(),
             leaving: Vec::new(),
             clock,
             started,
             next_client: 0,
         }
+    }
+
+    /// Lets other threads see what was done so far.
+    pub(crate) fn publish(&mut self) {
+        self.counters.clients = self.clients.len() as u64;
+        self.config.stats.publish(&self.counters);
     }
 
     /// A number for a new client, never used before.
@@ -108,15 +124,27 @@ impl Door {
                 return;
             }
         }
+        client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
         }
     }
 
-    /// Sends a message that is no answer.
-    pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
-        let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply });
+    /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
+    pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
+        let proto = self.client(to).proto;
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+    }
+
+    /// Sends the messages that nobody asked for behind the answers so far.
+    pub(crate) fn send_messages(&mut self) {
+        for (to, reply) in self.messages.drain(..) {
+            let Some(client) = self.clients.get(to) else { continue };
+            if let Reply::Shared(bytes) = &reply {
+                self.message_bytes += bytes.len();
+            }
+            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+        }
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
@@ -127,9 +155,13 @@ impl Door {
         Some(blocked)
     }
 
-    /// Lets go of what a client holds in the engine: its waiting read and its watched keys.
+    /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
+        self.monitors.remove(&no);
         let Some(client) = self.clients.get_mut(no) else { return };
+        if std::mem::take(&mut client.subscriptions) > 0 {
+            self.channels.forget(no);
+        }
         for watch in client.watched.drain(..) {
             turn.unwatch(watch);
         }
@@ -139,8 +171,9 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash.
+    /// Makes every answer of the round an error, because what they say may not survive a crash. Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
+        self.outbox.retain(|outgoing| !outgoing.is_message);
         for outgoing in &mut self.outbox {
             outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }

@@ -10,9 +10,14 @@
 
 use std::io::{self, Read, Write};
 
-use weir_resp::{Args, Decoder, Limits, Progress};
+use weir_core::Error;
+use weir_engine::Engine;
+use weir_resp::{Args, Decoder, Limits, Progress, Proto};
 
+use super::pending::{Pending, is_long};
 use super::pool::{CHUNK, Pool};
+use super::render::render;
+use super::reply::Reply;
 use super::socket::Socket;
 
 /// What a read of the socket brought.
@@ -27,6 +32,17 @@ pub(crate) enum Received {
     /// The buffer is full; some of it has to be executed first.
     Full,
 }
+
+/// What a sending came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) bytes: usize,
+    /// Whether the socket took everything and there is more to render.
+    pub(crate) is_unfinished: bool,
+}
+
+/// How often one client's answers are rendered and sent before others have their turn.
+const SENDS: usize = 4;
 
 /// A client's socket and buffers.
 #[derive(Debug)]
@@ -43,8 +59,10 @@ pub(crate) struct Link {
     args: Args,
     output: Vec<u8>,
     sent: usize,
-    /// Whether the socket may have bytes to read.
-    pub(crate) is_readable: bool,
+    /// Answers that are not rendered yet.
+    pending: Pending,
+    /// What was last told of the memory held.
+    accounted: usize,
     /// Whether it stands in the list of readable connections.
     pub(crate) in_readable: bool,
     /// Whether it stands in the queue of those with requests to execute.
@@ -70,7 +88,8 @@ impl Link {
             args: Args::new(),
             output: Vec::new(),
             sent: 0,
-            is_readable: true,
+            pending: Pending::default(),
+            accounted: 0,
             in_readable: false,
             in_queue: false,
             in_sending: false,
@@ -90,22 +109,26 @@ impl Link {
         if !self.make_room(pool, most) {
             return Received::Full;
         }
+        let mut total = 0;
         loop {
             let room = &mut self.input[self.end..];
             match self.socket.read(room) {
                 Ok(0) => return Received::Closed,
-                Ok(got) if got == room.len() => {
-                    self.end += got;
-                    return Received::More(got);
-                }
                 Ok(got) => {
+                    let is_full = got == room.len();
                     self.end += got;
-                    return Received::All(got);
+                    total += got;
+                    if is_full {
+                        return Received::More(total);
+                    }
+                    if self.socket.short_reads_are_complete() {
+                        return Received::All(total);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.give_back(pool);
-                    return Received::All(0);
+                    return Received::All(total);
                 }
                 Err(_) => return Received::Closed,
             }
@@ -201,25 +224,88 @@ impl Link {
 
     // ---- output ------------------------------------------------------------------------------------------------
 
-    /// Where answers are appended.
-    pub(crate) fn output(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+    /// Appends an answer: its bytes, or the answer itself when it is long or others wait already.
+    pub(crate) fn answer(
+        &mut self,
+        reply: Reply,
+        proto: Proto,
+        engine: &Engine,
+        pool: &mut Pool,
+        pause: usize,
+    ) {
+        if self.pending.is_empty() && !is_long(&reply) && self.unsent() < pause {
+            render(&reply, proto, engine, self.output(pool));
+        } else {
+            self.pending.push(proto, reply);
+        }
+    }
+
+    /// Renders more of the answers that wait, up to about `pause` bytes.
+    ///
+    /// # Errors
+    /// When entries of an answer that has begun cannot be fetched.
+    pub(crate) fn render(&mut self, engine: &Engine, pool: &mut Pool, pause: usize) -> Result<(), Error> {
+        if self.pending.is_empty() || self.unsent() >= pause {
+            return Ok(());
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let most = self.sent + pause;
+        let rendered = pending.render(engine, self.output(pool), most);
+        self.pending = pending;
+        rendered
+    }
+
+    fn output(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.output.capacity() == 0 {
             self.output = pool.take_output();
         }
         &mut self.output
     }
 
-    /// Bytes that the client has yet to take.
+    /// Bytes that are rendered and that the client has yet to take.
     pub(crate) fn unsent(&self) -> usize {
         self.output.len() - self.sent
     }
 
-    /// Sends what it takes.
+    /// Entries and values of answers that are not rendered yet, about.
+    pub(crate) fn pending_weight(&self) -> usize {
+        self.pending.weight()
+    }
+
+    /// Whether the client has taken all its answers.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unsent() == 0 && self.pending.is_empty() && !self.socket.holds_back()
+    }
+
+    /// Whether so little waits for the client that its next command may be executed.
+    pub(crate) fn may_answer(&self, pause: usize) -> bool {
+        self.pending.is_empty() && self.unsent() < pause
+    }
+
+    /// Sends what the client takes, rendering more of its answers meanwhile.
     ///
     /// # Errors
-    /// When the peer is gone.
-    pub(crate) fn send(&mut self, pool: &mut Pool) -> io::Result<usize> {
+    /// When the peer is gone, or the rest of an answer cannot be fetched.
+    pub(crate) fn send_some(&mut self, engine: &Engine, pool: &mut Pool, pause: usize) -> io::Result<Sent> {
+        let mut sent = Sent { bytes: 0, is_unfinished: false };
+        for _ in 0..SENDS {
+            self.render(engine, pool, pause).map_err(io::Error::other)?;
+            sent.bytes += self.send(pool)?;
+            sent.is_unfinished = self.unsent() == 0 && !self.pending.is_empty();
+            if !sent.is_unfinished {
+                break;
+            }
+        }
+        Ok(sent)
+    }
+
+    fn send(&mut self, pool: &mut Pool) -> io::Result<usize> {
         let mut total = 0;
+        if let Err(error) = self.socket.flush()
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            return Err(error);
+        }
         while self.sent < self.output.len() {
             match self.socket.write(&self.output[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -242,8 +328,22 @@ impl Link {
         Ok(total)
     }
 
-    /// Heap bytes held, for accounting.
+    /// Gives up what it holds, for accounting.
+    pub(crate) fn release(&mut self, total: &mut usize) {
+        *total -= self.accounted;
+        self.accounted = 0;
+    }
+
+    /// Heap bytes held, about.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.input.capacity() + self.output.capacity() + self.args.heap_bytes()
+        let buffers = self.input.capacity() + self.output.capacity() + self.args.heap_bytes();
+        buffers + self.pending.heap_bytes() + self.socket.heap_bytes()
+    }
+
+    /// Tells what changed in the memory held since this was last told.
+    pub(crate) fn account(&mut self, total: &mut usize) {
+        let held = self.heap_bytes();
+        *total = *total - self.accounted + held;
+        self.accounted = held;
     }
 }

@@ -22,6 +22,7 @@ use super::pool::Pool;
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
 use super::socket::{Listener, Socket};
+use super::spin::Spin;
 
 /// Events taken from the system at a time.
 const EVENTS: usize = 1_024;
@@ -58,7 +59,9 @@ pub struct Server {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     waker: Arc<Waker>,
-    spin: Duration,
+    spin: Spin,
+    /// Bytes that all connections hold together.
+    buffered: usize,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +103,7 @@ impl Server {
             listener.register(poll.registry(), Token(LISTENERS - nth))?;
         }
         let shared = Arc::new(Shared::default());
+        let spin = Spin::new(config.limits.spin);
         let bell = Stopper { shared: shared.clone(), waker: waker.clone() };
         engine.on_served(Box::new(move || {
             if !bell.shared.served.swap(true, Ordering::AcqRel) {
@@ -122,7 +126,8 @@ impl Server {
             clock,
             shared,
             waker,
-            spin: Duration::ZERO,
+            spin,
+            buffered: 0,
         })
     }
 
@@ -144,6 +149,7 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
+            self.door.publish();
         }
         self.farewell();
         Ok(())
@@ -153,7 +159,9 @@ impl Server {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> io::Result<()> {
-        let is_busy = !self.queue.is_empty() || self.readable.iter().any(|who| self.can_receive(*who));
+        let is_busy = !self.queue.is_empty()
+            || !self.sending.is_empty()
+            || self.readable.iter().any(|who| self.can_receive(*who));
         if is_busy || self.accept_again == Some(Duration::ZERO) {
             return self.poll_for(Some(Duration::ZERO));
         }
@@ -170,25 +178,22 @@ impl Server {
         self.poll_for(timeout)
     }
 
-    /// Looks for events for a few microseconds. How long depends on how often that was worth it.
+    /// Looks for events for a few microseconds, where that is worth it.
     fn look_around(&mut self) -> io::Result<bool> {
-        let most = self.door.config.limits.spin;
-        if self.spin.is_zero() {
-            self.spin = most / 8;
+        let time = self.spin.time();
+        if time.is_zero() {
             return Ok(false);
         }
-        let until = self.clock.elapsed() + self.spin;
-        loop {
+        let until = self.clock.elapsed() + time;
+        while self.clock.elapsed() < until {
             self.poll_for(Some(Duration::ZERO))?;
             if !self.events.is_empty() {
-                self.spin = (self.spin * 2).min(most);
+                self.spin.found(true);
                 return Ok(true);
             }
-            if self.clock.elapsed() >= until {
-                self.spin = if self.spin < most / 8 { Duration::ZERO } else { self.spin / 2 };
-                return Ok(false);
-            }
         }
+        self.spin.found(false);
+        Ok(false)
     }
 
     fn poll_for(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -228,7 +233,7 @@ impl Server {
                     self.readable.push(who);
                 }
             }
-            if event.is_writable() && link.unsent() > 0 && !link.in_sending {
+            if event.is_writable() && !link.is_settled() && !link.in_sending {
                 link.in_sending = true;
                 self.sending.push(who);
             }
@@ -292,6 +297,7 @@ impl Server {
                 Received::Closed => link.is_finished = true,
                 Received::Full => {}
             }
+            link.account(&mut self.buffered);
             let client = self.door.clients.get(*who).expect("a link has a client");
             if may_queue(link, client, &self.door.config.limits) {
                 link.in_queue = true;
@@ -332,13 +338,14 @@ impl Server {
             sending: &mut self.sending,
             decode_limits,
         };
-        round.run(served || is_due || !gone.is_empty(), |door, turn| {
+        let crowd = round.run(served || is_due || !gone.is_empty(), |door, turn| {
             gone.iter().for_each(|who| door.release(*who, turn));
             dispatch::deliver_served(door, turn);
             if is_due {
                 time_out(door, turn, now);
             }
         });
+        self.spin.served(crowd);
     }
 
     fn is_blocked(&self, who: ClientNo) -> bool {
@@ -348,19 +355,25 @@ impl Server {
     // ---- writing -----------------------------------------------------------------------------------------------
 
     fn send(&mut self) {
-        let limits = &self.door.config.limits;
-        for who in self.sending.drain(..) {
+        for who in std::mem::take(&mut self.sending) {
+            let limits = &self.door.config.limits;
             let Some(link) = self.links[who.index()].as_mut() else { continue };
             link.in_sending = false;
             let client = self.door.clients.get_mut(who).expect("a link has a client");
-            match link.send(&mut self.pool) {
-                Ok(sent) => self.door.counters.output_bytes += sent as u64,
-                Err(_) => client.closing = Closing::Now,
+            match link.send_some(&self.engine, &mut self.pool, limits.output_pause_bytes) {
+                Ok(sent) => {
+                    self.door.counters.output_bytes += sent.bytes as u64;
+                    if sent.is_unfinished {
+                        link.in_sending = true;
+                        self.sending.push(who);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(client = client.id, %error, "disconnected");
+                    client.closing = Closing::Now;
+                }
             }
-            if link.unsent() > limits.output_bytes {
-                tracing::warn!(client = client.id, "disconnected: it does not take its answers");
-                client.closing = Closing::Now;
-            }
+            client.owed = link.pending_weight();
             if client.closing != Closing::No {
                 self.door.leaving.push(who);
             } else if may_queue(link, client, limits) {
@@ -368,7 +381,24 @@ impl Server {
                 self.queue.push_back(who);
             }
             link.give_back(&mut self.pool);
+            link.account(&mut self.buffered);
         }
+        if self.buffered > self.door.config.limits.buffers_bytes {
+            self.evict();
+        }
+    }
+
+    /// Disconnects the client that holds most memory: one that does not end its request, or take its answers.
+    fn evict(&mut self) {
+        let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.heap_bytes());
+        let Some(index) = (0..self.links.len()).max_by_key(|index| held(&self.links[*index])) else { return };
+        let who = ClientNo(u32::try_from(index).expect("links have the numbers of clients"));
+        tracing::warn!(
+            client = self.door.client(who).id,
+            bytes = held(&self.links[index]),
+            "disconnected: the buffers of all clients together are above their limit, and its are the largest"
+        );
+        self.door.close(who, Closing::Now);
     }
 
     /// Lets go of clients that have left or were told to.
@@ -380,9 +410,10 @@ impl Server {
         for who in std::mem::take(&mut self.door.leaving) {
             let Some(link) = self.links[who.index()].as_mut() else { continue };
             let closing = self.door.client(who).closing;
-            if closing == Closing::AfterReplies && link.unsent() > 0 && !link.is_finished {
+            if closing == Closing::AfterReplies && !link.is_settled() && !link.is_finished {
                 continue;
             }
+            link.release(&mut self.buffered);
             drop(link.socket_mut().deregister(self.poll.registry()));
             self.links[who.index()] = None;
             self.door.release(who, &mut turn);
@@ -400,7 +431,7 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.unsent() == 0);
+            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;
             }

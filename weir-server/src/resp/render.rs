@@ -12,19 +12,23 @@ use super::reply::{Reply, StreamsReply};
 /// Writes a reply to the end of `out`; an error reply instead where its entries cannot be fetched.
 pub(crate) fn render(reply: &Reply, proto: Proto, engine: &Engine, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut renderer = Renderer { writer: Writer::new(out, proto), engine };
-    if let Err(error) = renderer.reply(reply) {
+    if let Err(error) = Renderer::new(out, proto, engine).reply(reply) {
         out.truncate(start);
         Writer::new(out, proto).error(errors::text(&error));
     }
 }
 
-struct Renderer<'a> {
-    writer: Writer<'a>,
-    engine: &'a Engine,
+/// Writes replies and their parts.
+pub(crate) struct Renderer<'a> {
+    pub(crate) writer: Writer<'a>,
+    pub(crate) engine: &'a Engine,
 }
 
-impl Renderer<'_> {
+impl<'a> Renderer<'a> {
+    pub(crate) fn new(out: &'a mut Vec<u8>, proto: Proto, engine: &'a Engine) -> Self {
+        Self { writer: Writer::new(out, proto), engine }
+    }
+
     fn reply(&mut self, reply: &Reply) -> Result<(), Error> {
         let writer = &mut self.writer;
         match reply {
@@ -61,8 +65,10 @@ impl Renderer<'_> {
                 ids.iter().for_each(|id| writer.entry_id(id.ms, id.seq));
             }
             Reply::Entries(entries) => return self.entries(entries),
-            Reply::Entry(entry) => return self.bare_entries(std::slice::from_ref(entry), |_, _| {}),
+            Reply::Entry(entry) => return self.bare_entries(std::slice::from_ref(entry)),
             Reply::Streams(streams) => return self.streams(streams),
+            Reply::Raw(bytes) => writer.raw(bytes),
+            Reply::Shared(bytes) => writer.raw(bytes),
             Reply::In(proto, reply) => return self.in_protocol(*proto, reply),
             Reply::Nothing => {}
         }
@@ -75,52 +81,64 @@ impl Renderer<'_> {
 
     fn in_protocol(&mut self, proto: Proto, reply: &Reply) -> Result<(), Error> {
         let mut bytes = Vec::new();
-        Renderer { writer: Writer::new(&mut bytes, proto), engine: self.engine }.reply(reply)?;
+        Renderer::new(&mut bytes, proto, self.engine).reply(reply)?;
         self.writer.raw(&bytes);
         Ok(())
     }
 
     fn streams(&mut self, streams: &StreamsReply) -> Result<(), Error> {
-        let found = &streams.outcome.streams;
-        match self.writer.proto() {
-            Proto::Resp2 => self.writer.array(found.len()),
-            Proto::Resp3 => self.writer.map(found.len()),
-        }
-        for StreamEntries { stream, entries } in found {
-            if self.writer.proto() == Proto::Resp2 {
-                self.writer.array(2);
-            }
-            self.writer.bulk(streams.request.stream_name(*stream));
+        self.streams_head(streams.outcome.streams.len());
+        for StreamEntries { stream, entries } in &streams.outcome.streams {
+            let name = streams.request.stream_name(*stream);
             match entries {
-                Entries::Plain(entries) => self.entries(entries)?,
-                Entries::Claimed(deliveries) => self.deliveries(deliveries)?,
+                Entries::Plain(entries) => {
+                    self.stream_head(name, entries.len());
+                    self.bare_entries(entries)?;
+                }
+                Entries::Claimed(deliveries) => {
+                    self.stream_head(name, deliveries.len());
+                    self.bare_deliveries(deliveries)?;
+                }
             }
         }
         Ok(())
     }
 
+    /// What stands before the streams of a read.
+    pub(crate) fn streams_head(&mut self, streams: usize) {
+        match self.writer.proto() {
+            Proto::Resp2 => self.writer.array(streams),
+            Proto::Resp3 => self.writer.map(streams),
+        }
+    }
+
+    /// What stands before the entries of one stream of a read.
+    pub(crate) fn stream_head(&mut self, name: &[u8], entries: usize) {
+        if self.writer.proto() == Proto::Resp2 {
+            self.writer.array(2);
+        }
+        self.writer.bulk(name);
+        self.writer.array(entries);
+    }
+
     fn entries(&mut self, entries: &[EntryRef]) -> Result<(), Error> {
         self.writer.array(entries.len());
-        self.bare_entries(entries, |_, _| {})
+        self.bare_entries(entries)
+    }
+
+    /// Entries without the head of an array around them.
+    pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<(), Error> {
+        self.tailed_entries(entries, 0, |_, _| {})
     }
 
     /// Entries with what is known of earlier deliveries: `[id, fields, idle, deliveries]`.
-    fn deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
-        self.writer.array(deliveries.len());
+    pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
         let entries: Vec<EntryRef> = deliveries.iter().map(|delivery| delivery.entry).collect();
         self.tailed_entries(&entries, 2, |writer, index| {
             let delivery = &deliveries[index];
             writer.count(delivery.idle);
             writer.int(delivery.deliveries);
         })
-    }
-
-    fn bare_entries(
-        &mut self,
-        entries: &[EntryRef],
-        tail: impl FnMut(&mut Writer<'_>, usize),
-    ) -> Result<(), Error> {
-        self.tailed_entries(entries, 0, tail)
     }
 
     /// Entries one behind the other, each an array of its ID, its fields and `more` values that `tail` writes.

@@ -4,6 +4,7 @@
 //! small, owned, and says entries by their places in the log.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use weir_core::EntryId;
 use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
@@ -51,6 +52,10 @@ pub(crate) enum Reply {
     Entry(EntryRef),
     /// What XREAD and XREADGROUP answer.
     Streams(Box<StreamsReply>),
+    /// Bytes that are RESP already.
+    Raw(Box<[u8]>),
+    /// The same for several clients.
+    Shared(Arc<[u8]>),
     /// A reply in another protocol than its surroundings (HELLO inside MULTI).
     In(weir_resp::Proto, Box<Self>),
     /// Nothing is sent (the command pushed its answers itself).
@@ -105,6 +110,11 @@ impl Reply {
     /// An integer, or a null.
     pub(crate) fn count_or_null(count: Option<u64>) -> Self {
         count.map_or(Self::Null, Self::count)
+    }
+
+    /// A number that may be unknown, and negative.
+    pub(crate) fn int_or_null(number: Option<i64>) -> Self {
+        number.map_or(Self::Null, Self::Int)
     }
 
     /// An array of simple strings, as HELP answers.

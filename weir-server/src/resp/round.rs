@@ -15,9 +15,15 @@ use super::dispatch;
 use super::door::Door;
 use super::errors;
 use super::link::Link;
+use super::notify;
 use super::pool::Pool;
-use super::render::render;
 use super::reply::Reply;
+use super::spin::Crowd;
+
+/// Bytes of messages (of subscriptions, of MONITOR) that one round may cause before they have to leave.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Answers and messages of one round before they have to leave.
+const OUTBOX_MAX: usize = 262_144;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -62,9 +68,10 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
-    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do.
-    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
-        let mut executed = 0;
+    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
+    /// requests there were.
+    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) -> Crowd {
+        let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
             self.fill();
@@ -72,19 +79,21 @@ impl Round<'_> {
                 break;
             }
             executed += self.batch.items.len();
+            crowd = self.batch.clients.iter().fold(crowd, |crowd, who| crowd.and(*who));
             self.execute(|door, turn| {
                 if std::mem::take(&mut wants_first) {
                     first(door, turn);
                 }
             });
             self.requeue();
-            if executed >= self.door.config.limits.round_commands {
+            if executed >= self.door.config.limits.round_commands || has_much_to_tell(self.door) {
                 break;
             }
         }
         if executed > 0 || needs_turn {
             self.finish();
         }
+        crowd
     }
 
     /// Decodes requests of queued clients until the batch is full.
@@ -138,10 +147,12 @@ impl Round<'_> {
         let mut turn = self.engine.turn();
         turn.expire_due();
         first(self.door, &mut turn);
+        notify::tell(self.door, &mut turn);
+        self.door.send_messages();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
-            if !self.door.client(who).may_run() {
+            if !self.door.client(who).may_run() || has_much_to_tell(self.door) {
                 link.rewind();
                 continue;
             }
@@ -190,22 +201,41 @@ impl Round<'_> {
         if self.engine.flush().is_err() {
             self.door.fail_round();
         }
+        let pause = self.door.config.limits.output_pause_bytes;
+        self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);
         for outgoing in outbox.drain(..) {
             let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
-            render(&outgoing.reply, outgoing.proto, self.engine, link.output(self.pool));
+            let closing = self.door.clients.get(outgoing.to).map(|client| client.closing);
+            if outgoing.is_message && closing == Some(Closing::Now) {
+                continue;
+            }
+            if outgoing.is_message && link.heap_bytes() > self.door.config.limits.output_bytes {
+                tracing::warn!("a client was disconnected: it does not take the messages sent to it");
+                self.door.close(outgoing.to, Closing::Now);
+                continue;
+            }
+            link.answer(outgoing.reply, outgoing.proto, self.engine, self.pool, pause);
             if !link.in_sending {
                 link.in_sending = true;
                 self.sending.push(outgoing.to);
+            }
+            if let Some(client) = self.door.clients.get_mut(outgoing.to) {
+                client.owed = link.pending_weight();
             }
         }
         self.door.outbox = outbox;
     }
 }
 
+/// Whether so many messages wait in the outbox that they should leave before more commands are executed.
+fn has_much_to_tell(door: &Door) -> bool {
+    door.message_bytes > MESSAGE_BYTES_MAX || door.outbox.len() > OUTBOX_MAX
+}
+
 /// Whether a client's next command should be executed soon, and nobody has noted so yet.
 pub(crate) fn may_queue(link: &Link, client: &Client, limits: &Limits) -> bool {
-    !link.in_queue && client.may_run() && link.can_decode() && link.unsent() <= limits.output_pause_bytes
+    !link.in_queue && client.may_run() && link.can_decode() && link.may_answer(limits.output_pause_bytes)
 }
 
 fn protocol_error(error: ProtocolError) -> Reply {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::value::readable;
+
 /// One command, and where in its sequence it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -76,6 +78,9 @@ impl Command {
     }
 }
 
+/// Longer words are printed by their beginning and their length.
+const SHOWN_MAX: usize = 100;
+
 /// A read outside a transaction waits at most this long.
 const WAIT_MS_MAX: i64 = 3;
 
@@ -85,9 +90,12 @@ impl fmt::Display for Command {
         for word in &self.words {
             match word {
                 Word::IdGivenTo(serial) => write!(f, " <id of #{serial}>")?,
+                Word::Bytes(bytes) if bytes.len() > SHOWN_MAX => {
+                    write!(f, " {}…({} bytes)", readable(&bytes[..SHOWN_MAX / 4]), bytes.len())?;
+                }
                 Word::Bytes(bytes) => {
                     let plain = !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_graphic() && *b != b'"');
-                    let text = bytes.escape_ascii();
+                    let text = readable(bytes);
                     if plain { write!(f, " {text}")? } else { write!(f, " \"{text}\"")? }
                 }
             }

@@ -60,10 +60,10 @@ impl GivenIds {
 
     fn align_ids(&self, left: &Value, right: &mut Value) {
         match (left, right) {
-            (Value::Bulk(left), Value::Bulk(right)) => {
-                if left != right && self.pairs.contains(&(left.clone(), right.clone())) {
-                    right.clone_from(left);
-                }
+            (Value::Bulk(left), Value::Bulk(right))
+                if left != right && self.pairs.contains(&(left.clone(), right.clone())) =>
+            {
+                right.clone_from(left);
             }
             (Value::Error(left), Value::Error(right)) => self.align_quoted(left, right),
             (Value::Array(left), Value::Array(right)) => {

@@ -14,6 +14,8 @@ pub struct Exception {
     pub name: &'static str,
     /// Since when, and what changed.
     pub why: &'static str,
+    /// Whether the peers' states differ from here on; if so, the runner removes the keys from both.
+    pub diverges: bool,
     /// Removes the difference from the two replies, left and right; true when there was one.
     pub excuse: fn(&Command, &mut Value, &mut Value) -> bool,
 }
@@ -23,11 +25,13 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "xinfo-stream-idmp",
         why: "8.6: six fields about idempotent producers in XINFO STREAM",
+        diverges: false,
         excuse: |command, _, right| is_info(command, "stream") && remove_fields(right, IDMP_FIELDS),
     },
     Exception {
         name: "xinfo-full-active-time",
         why: "7.2: active-time of each consumer in XINFO STREAM FULL",
+        diverges: false,
         excuse: |command, _, right| {
             is_info(command, "stream")
                 && each_of(field(right, "groups"), |group| {
@@ -38,6 +42,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "xinfo-full-nacked-count",
         why: "8.8: nacked-count of each group in XINFO STREAM FULL",
+        diverges: false,
         excuse: |command, _, right| {
             is_info(command, "stream")
                 && each_of(field(right, "groups"), |group| remove_fields(group, &["nacked-count"]))
@@ -46,14 +51,65 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "xinfo-consumers-inactive",
         why: "7.2: inactive in XINFO CONSUMERS",
+        diverges: false,
         excuse: |command, _, right| {
             is_info(command, "consumers")
                 && each_of(Some(right), |consumer| remove_fields(consumer, &["inactive"]))
         },
     },
     Exception {
+        name: "consumer-on-attempt",
+        why: "7.2: a consumer comes to be when it asks for something, not when it first gets something",
+        diverges: false,
+        excuse: |command, left, right| match command.lower(1).as_str() {
+            "createconsumer" => {
+                let differ = *left == Value::Int(1) && *right == Value::Int(0);
+                differ && equalise(left, right)
+            }
+            "consumers" => drop_idlers(left, right),
+            "groups" if is_info(command, "groups") => drop_idler_counts(left, right),
+            "stream" if is_info(command, "stream") => {
+                let (Some(left), Some(right)) = (field(left, "groups"), field(right, "groups")) else {
+                    return false;
+                };
+                rows(left).zip(rows(right)).fold(false, |changed, (left, right)| {
+                    let consumers = field(left, "consumers").zip(field(right, "consumers"));
+                    consumers.is_some_and(|(left, right)| drop_idlers(left, right)) | changed
+                })
+            }
+            _ => false,
+        },
+    },
+    Exception {
+        name: "xsetid-below-deleted",
+        why: "8.x: XSETID refuses an ID below the greatest deleted one",
+        diverges: true,
+        excuse: |_, left, right| {
+            *left == Value::ok()
+                && is_error(right, "ERR The ID specified in XSETID is smaller than current max_deleted")
+                && equalise(left, right)
+        },
+    },
+    Exception {
+        name: "xsetid-order-of-checks",
+        why: "8.x: XSETID looks at the greatest deleted ID first",
+        diverges: false,
+        excuse: |_, left, right| {
+            is_error(left, "ERR The ID specified in XSETID is smaller than the target stream top item")
+                && is_error(right, "ERR The ID specified in XSETID is smaller than current max_deleted")
+                && equalise(left, right)
+        },
+    },
+    Exception {
+        name: "block-out-of-range",
+        why: "7.2: a BLOCK whose end is beyond the clock's range is refused",
+        diverges: true,
+        excuse: |_, left, right| is_error(right, "ERR timeout is out of range") && equalise(left, right),
+    },
+    Exception {
         name: "entries-read-and-lag",
         why: "7.4.2 and 8.2: other rules after deletions and trims, ENTRIESREAD capped at entries-added",
+        diverges: false,
         excuse: |command, left, right| match command.lower(1).as_str() {
             "groups" if is_info(command, "groups") => align_progress(Some(left), Some(right)),
             "stream" if is_info(command, "stream") => {
@@ -65,6 +121,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "delivery-count-saturates",
         why: "8.8: the delivery count stops at the greatest number instead of wrapping around",
+        diverges: false,
         excuse: |command, left, right| {
             let counts = command.name() == "xpending" || is_info(command, "stream");
             counts && saturate(left, right)
@@ -73,6 +130,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "xread-top",
         why: "7.4: the ID + of XREAD",
+        diverges: false,
         excuse: |command, left, right| {
             command.name().starts_with("xread")
                 && command.has("+")
@@ -83,6 +141,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "xread-unbalanced",
         why: "7.2 and 8.0: the command's name and the + in the text",
+        diverges: false,
         excuse: |_, left, right| {
             is_error(left, "ERR Unbalanced XREAD list of streams")
                 && is_error(right, "ERR Unbalanced 'xread")
@@ -92,6 +151,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "help-last-line",
         why: "7.2: \"Print this help.\" instead of \"Prints this help.\"",
+        diverges: false,
         excuse: |command, left, right| {
             command.lower(1) == "help"
                 && last_line_is(left, "    Prints this help.")
@@ -102,6 +162,7 @@ pub const VERSIONS: &[Exception] = &[
     Exception {
         name: "unknown-command-alone",
         why: "8.x: no \"with args beginning with\" when there are none",
+        diverges: false,
         excuse: |command, left, right| {
             command.words.len() == 1 && is_error(left, "ERR unknown command '") && {
                 let (Value::Error(old), Value::Error(new)) = (&*left, &*right) else { return false };
@@ -151,6 +212,35 @@ fn remove_fields(value: &mut Value, names: &[&str]) -> bool {
     }
 }
 
+/// Removes the right side's consumers without rows that the left side does not know.
+fn drop_idlers(left: &mut Value, right: &mut Value) -> bool {
+    let (Value::Array(left), Value::Array(right)) = (left, right) else { return false };
+    let name = |consumer: &mut Value| field(consumer, "name").cloned();
+    let known: Vec<_> = left.iter_mut().map(name).collect();
+    let before = right.len();
+    right.retain_mut(|consumer| {
+        let rows = ["pending", "pel-count"].iter().find_map(|held| match field(consumer, held) {
+            Some(Value::Int(rows)) => Some(*rows),
+            _ => None,
+        });
+        rows != Some(0) || known.contains(&name(consumer))
+    });
+    right.len() < before
+}
+
+fn drop_idler_counts(left: &mut Value, right: &mut Value) -> bool {
+    let mut dropped = false;
+    for (left, right) in rows(left).zip(rows(right)) {
+        if let (Some(Value::Int(left)), Some(Value::Int(right))) =
+            (field(left, "consumers"), field(right, "consumers"))
+        {
+            dropped |= left < right;
+            *right = (*right).min(*left);
+        }
+    }
+    dropped
+}
+
 fn align_progress(left: Option<&mut Value>, right: Option<&mut Value>) -> bool {
     let (Some(left), Some(right)) = (left, right) else { return false };
     let mut differed = false;
@@ -186,10 +276,6 @@ fn last_line_is(help: &Value, line: &str) -> bool {
 }
 
 fn equalise_last(left: &Value, right: &mut Value) -> bool {
-    match (left, right) {
-        (Value::Array(left), Value::Array(right)) => {
-            left.last().zip(right.last_mut()).is_some_and(|(left, right)| equalise(left, right))
-        }
-        _ => false,
-    }
+    let (Value::Array(left), Value::Array(right)) = (left, right) else { return false };
+    left.last().zip(right.last_mut()).is_some_and(|(left, right)| equalise(left, right))
 }

@@ -19,7 +19,7 @@ pub enum Surface {
 }
 
 /// The stream with automatic IDs, in sequences that have one.
-const AUTOMATIC_KEY: &str = "a";
+pub(super) const AUTOMATIC_KEY: &str = "a";
 /// Commands between two looks at the whole state.
 const LOOK_EVERY: usize = 1_000;
 
@@ -150,7 +150,7 @@ impl Generator {
     /// EXEC and the like where they do not belong, or with a word too many.
     fn stray_transaction_word(&mut self) {
         let word = self.vocabulary.random.pick(&["MULTI", "EXEC", "DISCARD", "WATCH a", "EXEC x", "UNWATCH"]);
-        let ends = matches!(word, "EXEC" | "DISCARD");
+        let ends = matches!(word, "EXEC" | "DISCARD" | "EXEC x");
         self.in_transaction = (self.in_transaction && !ends) || word == "MULTI";
         self.emit(Request::of(&word.split(' ').collect::<Vec<_>>()));
     }
@@ -160,8 +160,18 @@ impl Generator {
         if command.may_wait() && !self.in_transaction {
             wait_shortly(&mut command);
         }
-        if command.name() == "xadd" && command.lower(1) == AUTOMATIC_KEY && command.has("*") {
-            self.automatic.push(command.serial);
+        if command.name() == "xadd" {
+            if self.automatic_ids && command.lower(1) == AUTOMATIC_KEY {
+                if command.has("*") {
+                    self.automatic.push(command.serial);
+                }
+            } else {
+                command.words.iter_mut().filter(|word| **word == Word::Bytes(b"*".to_vec())).for_each(
+                    |word| {
+                        *word = Word::Bytes(b"5-5".to_vec());
+                    },
+                );
+            }
         }
         self.commands.push(command);
     }
@@ -357,8 +367,10 @@ impl Generator {
             let most = self.vocabulary.random.pick(&[&3, &8, &40]);
             *request = request.clone().and("COUNT").and(self.vocabulary.number(*most));
         }
-        if self.vocabulary.random.chance(20) {
-            let wait = self.vocabulary.random.pick(&["0", "1", "2", "-1", "x", "9223372036854775807"]);
+        if self.vocabulary.random.chance(if self.in_transaction { 150 } else { 20 }) {
+            // The greatest number divides the versions, which the stream with automatic IDs would not survive.
+            let greatest = if self.automatic_ids { "0" } else { "9223372036854775807" };
+            let wait = self.vocabulary.random.pick(&["0", "1", "2", "-1", "x", greatest]);
             *request = request.clone().and("BLOCK").and(wait);
         }
         if self.surface == Surface::Latest && self.vocabulary.random.chance(80) {
@@ -736,7 +748,9 @@ impl Generator {
             _ if at >= length => {}
             0 => drop(request.0.remove(at)),
             1 => request.0.insert(at, request.0[at].clone()),
-            2 => request.0.swap(at, length - 1),
+            // A long value stays where it is: names may be bounded.
+            2 if !is_long(&request.0[length - 1]) => request.0.swap(at, length - 1),
+            2 => {}
             3 => request.0[at] = odd(self),
             4 => {
                 let word = odd(self);
@@ -751,6 +765,10 @@ impl Generator {
         }
         request
     }
+}
+
+fn is_long(word: &Word) -> bool {
+    matches!(word, Word::Bytes(bytes) if bytes.len() > 1_000)
 }
 
 fn wait_shortly(command: &mut Command) {

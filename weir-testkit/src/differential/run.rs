@@ -8,13 +8,17 @@ use weir_core::{Clock, SystemClock};
 use super::command::Command;
 use super::compare::GivenIds;
 use super::exceptions::Exception;
-use super::generate::{Surface, generate};
+use super::generate::{AUTOMATIC_KEY, Surface, generate};
 use super::peer::Peer;
 use super::shrink::shrink;
+use super::vocabulary::ALL_KEYS;
 use crate::{Protocol, Value};
 
 /// Commands sent before the replies are awaited.
 const PIPELINE: usize = 128;
+
+/// Commands of a sequence that a report prints.
+const SHOWN_MAX: usize = 60;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -127,6 +131,8 @@ pub(super) struct Trial<'a> {
     right: &'a mut dyn Peer,
     exceptions: &'a [Exception],
     ids: GivenIds,
+    /// Whether [`AUTOMATIC_KEY`] has to stay, since commands name its entries.
+    keeps_automatic: bool,
     /// What was queued since MULTI.
     queue: Option<Vec<Command>>,
     excused: Vec<&'static str>,
@@ -143,30 +149,61 @@ impl<'a> Trial<'a> {
         left.reset(protocol)?;
         right.reset(protocol)?;
         let ids = GivenIds::default();
-        Ok(Self { left, right, exceptions, ids, queue: None, excused: Vec::new(), outcomes: BTreeMap::new() })
+        Ok(Self {
+            left,
+            right,
+            exceptions,
+            ids,
+            keeps_automatic: false,
+            queue: None,
+            excused: Vec::new(),
+            outcomes: BTreeMap::new(),
+        })
     }
 
     pub(super) fn first_difference(&mut self, commands: &[Command]) -> io::Result<Option<Found>> {
+        self.keeps_automatic = commands.iter().any(|command| command.refers_to().next().is_some());
         let mut at = 0;
         while at < commands.len() {
             let batch = &commands[at..at + batch_length(&commands[at..])];
             let words = |given| batch.iter().map(|command| command.resolve(given)).collect::<Vec<_>>();
             let lefts = self.left.run(&words(&self.ids.left)).map_err(|error| blame(self.left, error))?;
             let rights = self.right.run(&words(&self.ids.right)).map_err(|error| blame(self.right, error))?;
+            let mut together = true;
             for (offset, (command, (left, right))) in
                 batch.iter().zip(lefts.into_iter().zip(rights)).enumerate()
             {
-                if let Some((command, left, right)) = self.judge(command, left, right) {
-                    return Ok(Some(Found { index: at + offset, command, left, right }));
+                match self.judge(command, left, right) {
+                    // What was sent before the divergence was seen proves nothing; only its IDs matter.
+                    _ if !together => {}
+                    Judgement::Equal => {}
+                    Judgement::Different(command, left, right) => {
+                        return Ok(Some(Found { index: at + offset, command, left, right }));
+                    }
+                    Judgement::Diverged => together = false,
                 }
+            }
+            if !together {
+                self.reunite()?;
             }
             at += batch.len();
         }
         Ok(None)
     }
 
-    /// `None` when the replies agree.
-    fn judge(&mut self, command: &Command, left: Value, right: Value) -> Option<(Command, Value, Value)> {
+    /// Ends what is open and removes every key, except that with automatic IDs: no exception touches it.
+    fn reunite(&mut self) -> io::Result<()> {
+        let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        let keys = ALL_KEYS.iter().copied().filter(|key| !(self.keeps_automatic && *key == AUTOMATIC_KEY));
+        let delete: Vec<&str> = std::iter::once("DEL").chain(keys).collect();
+        let batch = [words(&["DISCARD"]), words(&["UNWATCH"]), words(&delete)];
+        self.left.run(&batch)?;
+        self.right.run(&batch)?;
+        self.queue = None;
+        Ok(())
+    }
+
+    fn judge(&mut self, command: &Command, left: Value, right: Value) -> Judgement {
         *self.outcomes.entry(outcome(command, &left)).or_default() += 1;
         let name = command.name();
         let ended = name == "exec" || (name == "discard" && command.words.len() == 1);
@@ -175,11 +212,15 @@ impl<'a> Trial<'a> {
             && queued.len() == lefts.len()
             && queued.len() == rights.len()
         {
+            // All are judged, also after the first difference, so that the IDs given are known.
             let replies = lefts.iter().cloned().zip(rights.iter().cloned());
-            return queued
+            let judged: Vec<Judgement> = queued
                 .iter()
                 .zip(replies)
-                .find_map(|(command, (left, right))| self.judge_one(command, left, right));
+                .map(|(command, (left, right))| self.judge_one(command, left, right))
+                .collect();
+            let parted = judged.into_iter().find(|judgement| !matches!(judgement, Judgement::Equal));
+            return parted.unwrap_or(Judgement::Equal);
         }
         if name == "multi" && left == Value::ok() && right == left {
             self.queue = Some(Vec::new());
@@ -191,30 +232,32 @@ impl<'a> Trial<'a> {
         self.judge_one(command, left, right)
     }
 
-    fn judge_one(
-        &mut self,
-        command: &Command,
-        mut left: Value,
-        mut right: Value,
-    ) -> Option<(Command, Value, Value)> {
+    fn judge_one(&mut self, command: &Command, mut left: Value, mut right: Value) -> Judgement {
         self.ids.note(command, &left, &right);
         if left == right {
-            return None;
+            return Judgement::Equal;
         }
         self.ids.align(command, &mut left, &mut right);
         let mut needed = Vec::new();
         for exception in self.exceptions {
             if left != right && (exception.excuse)(command, &mut left, &mut right) {
-                needed.push(exception.name);
+                needed.push(exception);
                 self.ids.align(command, &mut left, &mut right);
             }
         }
         if left != right {
-            return Some((command.clone(), left, right));
+            return Judgement::Different(command.clone(), left, right);
         }
-        self.excused.extend(needed);
-        None
+        self.excused.extend(needed.iter().map(|exception| exception.name));
+        if needed.iter().any(|exception| exception.diverges) { Judgement::Diverged } else { Judgement::Equal }
     }
+}
+
+enum Judgement {
+    Equal,
+    /// Excused, but what follows would differ for that reason alone.
+    Diverged,
+    Different(Command, Value, Value),
 }
 
 /// As many commands as can be sent before a reply is needed.
@@ -279,8 +322,12 @@ impl fmt::Display for Difference {
         for (name, reply) in &self.replies {
             writeln!(f, "  {name:>20}: {reply}")?;
         }
-        writeln!(f, "  reproduced by:")?;
-        for command in &self.minimised {
+        let hidden = self.minimised.len().saturating_sub(SHOWN_MAX);
+        writeln!(f, "  reproduced by {} commands:", self.minimised.len())?;
+        if hidden > 0 {
+            writeln!(f, "    (the first {hidden} are left out; run the seed again to see them)")?;
+        }
+        for command in &self.minimised[hidden..] {
             writeln!(f, "    {command}")?;
         }
         Ok(())

@@ -107,9 +107,8 @@ fn integers(numbers: Vec<i64>) -> Value {
 pub(super) fn xnack(model: &mut Model, args: &[Vec<u8>]) -> Outcome {
     let request = parse_nack(args)?;
     let stream = model.stream_with_group(&args[1], &args[2])?;
-    let ids = parse::ids(request.ids)?;
     let mut released = 0;
-    for id in ids {
+    for &id in &request.ids {
         let exists = stream.entry(id).is_some();
         let group = stream.group(&args[2]);
         let holder = group.next_release();
@@ -134,14 +133,14 @@ enum Mode {
     Fatal,
 }
 
-struct Nack<'a> {
+struct Nack {
     mode: Mode,
-    ids: &'a [Vec<u8>],
+    ids: Vec<EntryId>,
     retry_count: Option<i64>,
     force: bool,
 }
 
-impl Nack<'_> {
+impl Nack {
     fn deliveries(&self, before: i64) -> i64 {
         self.retry_count.unwrap_or(match self.mode {
             Mode::Silent => (before - 1).max(0),
@@ -151,7 +150,7 @@ impl Nack<'_> {
     }
 }
 
-fn parse_nack(args: &[Vec<u8>]) -> Result<Nack<'_>, Refusal> {
+fn parse_nack(args: &[Vec<u8>]) -> Result<Nack, Refusal> {
     let mode = match &args[3] {
         word if is(word, "SILENT") => Mode::Silent,
         word if is(word, "FAIL") => Mode::Fail,
@@ -166,6 +165,7 @@ fn parse_nack(args: &[Vec<u8>]) -> Result<Nack<'_>, Refusal> {
         .filter(|n| *n > 0)
         .ok_or_else(|| err("numids must be a positive integer"))?;
     let ids = args[6..].get(..listed).ok_or_else(|| err("number of IDs doesn't match numids"))?;
+    let ids = parse::ids(ids)?;
     let mut nack = Nack { mode, ids, retry_count: None, force: false };
     let mut options = args[6 + listed..].iter();
     while let Some(option) = options.next() {

@@ -221,12 +221,11 @@ fn group_position(
 }
 
 fn read_plain(stream: &Stream, request: &mut Request<'_>, from: From) -> Vec<Value> {
-    let after = match from {
-        From::After(id) => id,
-        _ => match stream.top_id() {
-            Some(top) => return stream.entry(top).map(entry_reply).into_iter().collect(),
-            None => EntryId::MIN,
-        },
+    let after = match (from, stream.top_id()) {
+        (From::After(id), _) => id,
+        // The top entry is what comes after its predecessor.
+        (_, Some(top)) => top.previous().unwrap_or(EntryId::MIN),
+        (_, None) => EntryId::MIN,
     };
     let limit = request.count.unwrap_or(usize::MAX);
     stream
@@ -290,13 +289,14 @@ fn read_history(
     let own: Vec<EntryId> = own.filter(|id| *id > after).take(limit).collect();
     let mut replies = Vec::new();
     for id in own {
-        let Some(entry) = stream.entry(id).cloned() else {
+        let entry = stream.entry(id).cloned();
+        if !request.budget.allows_size(entry.as_ref().map_or(1, size)) {
+            break;
+        }
+        let Some(entry) = entry else {
             replies.push(Value::Array(vec![id_reply(id), Value::NullArray]));
             continue;
         };
-        if !request.budget.allows(&entry) {
-            break;
-        }
         let row = stream.group(group).pending.get_mut(&id).expect("listed from this map");
         row.delivered = now;
         row.count_delivery(flavour);
@@ -345,13 +345,21 @@ fn claimed_reply(entry: &Entry, idle: i64, deliveries: i64) -> Value {
 impl Budget {
     /// Whether the reply may hold this entry too; if so, it is charged for it.
     fn allows(&mut self, entry: &Entry) -> bool {
+        self.allows_size(size(entry))
+    }
+
+    fn allows_size(&mut self, size: usize) -> bool {
         if self.entries == Some(0) || (self.begun && self.bytes == Some(0)) {
             return false;
         }
         self.begun = true;
         self.entries = self.entries.map(|left| left - 1);
-        let size: usize = entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.bytes = self.bytes.map(|left| left.saturating_sub(size.max(1)));
+        self.bytes = self.bytes.map(|left| left.saturating_sub(size));
         true
     }
+}
+
+/// A rough measure; the limit it counts against is soft.
+fn size(entry: &Entry) -> usize {
+    1 + entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }

@@ -168,10 +168,14 @@ impl Stream {
                 break;
             }
             removed += self.trim_inside(at, trim, length);
+            let emptied = self.flavour == Flavour::Latest && self.nodes[at].live() == 0;
+            if emptied {
+                self.nodes.remove(at);
+            }
             if !eligible {
                 break;
             }
-            at += 1;
+            at += usize::from(!emptied);
         }
         removed
     }

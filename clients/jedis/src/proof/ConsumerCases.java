@@ -29,8 +29,8 @@ final class ConsumerCases {
     static final Map<String, Case> ALL = new LinkedHashMap<>();
     static final StreamEntryID START = new StreamEntryID(0, 0);
     static final String SMALLER_ID = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
-    private static final ProtocolCommand HELLO = () -> "HELLO".getBytes(StandardCharsets.UTF_8);
-    private static final String OTHER = "consumer-host-2";
+    static final ProtocolCommand HELLO = () -> "HELLO".getBytes(StandardCharsets.UTF_8);
+    static final String OTHER = "consumer-host-2";
 
     static {
         ALL.put("the protocol asked for is spoken", ConsumerCases::protocol);
@@ -88,7 +88,7 @@ final class ConsumerCases {
     }
 
     /** A stream with the story's events and its group, of which the named consumer has been given the first few. */
-    private static String delivered(Bench bench, Jedis jedis, String name, int count) {
+    static String delivered(Bench bench, Jedis jedis, String name, int count) {
         String stream = bench.stream();
         publish(jedis, stream, bench.story.entries());
         same("XGROUP CREATE", jedis.xgroupCreate(stream, bench.story.group(), START, false), "OK");
@@ -98,7 +98,7 @@ final class ConsumerCases {
     }
 
     /** The pending entries as ID, consumer and deliveries. */
-    private static List<String> rows(Bench bench, Jedis jedis, String stream) {
+    static List<String> rows(Bench bench, Jedis jedis, String stream) {
         return jedis.xpending(stream, bench.story.group(), XPendingParams.xPendingParams("-", "+", 10)).stream()
             .map(row -> row.getID() + " " + row.getConsumerName() + " " + row.getDeliveredTimes())
             .toList();

@@ -35,8 +35,12 @@ public final class Main {
         cases.putAll(StreamCases.ALL);
 
         ExecutorService threads = Executors.newCachedThreadPool(); // one per blocked read and mode
+        List<Bench.Mode> modes = modes(address);
+        try (Bench bench = new Bench(story, modes.get(0), threads)) {
+            cases.putAll(NewerCases.upToServer(bench));
+        }
         List<Future<Boolean>> runs = new ArrayList<>();
-        for (Bench.Mode mode : modes(address)) {
+        for (Bench.Mode mode : modes) {
             runs.add(threads.submit(() -> prove(mode, cases, story, threads)));
         }
         boolean passed = true;

@@ -23,6 +23,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import proof.Main.Case;
 import proof.Story.Entry;
 import redis.clients.jedis.Jedis;
@@ -75,10 +76,13 @@ final class StreamCases {
         return bench.later(() -> readGroup(bench, named, name, stream, StreamEntryID.UNRECEIVED_ENTRY, count(1).block(blockMs)));
     }
 
-    /** A raw reply with its bulk strings as text. */
+    /** A raw reply with its bulk strings as text, and the pairs of a map one after the other. */
     static Object text(Object reply) {
         if (reply instanceof List<?> items) {
-            return items.stream().map(StreamCases::text).toList();
+            return items.stream()
+                .flatMap(item -> item instanceof Map.Entry<?, ?> pair ? Stream.of(pair.getKey(), pair.getValue()) : Stream.of(item))
+                .map(StreamCases::text)
+                .toList();
         }
         return reply instanceof byte[] bytes ? new String(bytes, StandardCharsets.UTF_8) : reply;
     }

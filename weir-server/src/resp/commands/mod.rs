@@ -5,6 +5,8 @@
 mod client;
 mod command;
 mod connection;
+mod monitor;
+mod pubsub;
 mod transaction;
 mod xack;
 mod xadd;
@@ -41,6 +43,15 @@ static FAMILIES: &[&[&Command]] = &[
         &connection::SELECT,
         &client::COMMAND,
         &command::COMMAND,
+    ],
+    &[
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
+        &monitor::COMMAND,
     ],
     &[
         &transaction::DISCARD,

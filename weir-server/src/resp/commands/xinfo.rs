@@ -108,13 +108,13 @@ fn counters(info: &StreamInfo) -> Vec<Reply> {
         Reply::Text("radix-tree-keys"),
         Reply::count(info.nodes),
         Reply::Text("radix-tree-nodes"),
-        Reply::count(info.nodes + 1),
+        Reply::count(info.radix_nodes),
         Reply::Text("last-generated-id"),
         Reply::Id(info.last_id),
         Reply::Text("max-deleted-entry-id"),
         Reply::Id(info.max_deleted),
         Reply::Text("entries-added"),
-        Reply::count(info.entries_added),
+        Reply::Int(info.entries_added as i64),
         Reply::Text("recorded-first-entry-id"),
         Reply::Id(if info.length == 0 { EntryId::MIN } else { info.first_id }),
         Reply::Text("idmp-duration"),
@@ -149,7 +149,7 @@ fn group(info: GroupInfo) -> Reply {
         Reply::Text("entries-read"),
         Reply::count_or_null(info.entries_read),
         Reply::Text("lag"),
-        Reply::count_or_null(info.lag),
+        Reply::int_or_null(info.lag),
     ])
 }
 
@@ -166,7 +166,7 @@ fn full_group(detail: GroupDetail) -> Reply {
         Reply::Text("entries-read"),
         Reply::count_or_null(detail.info.entries_read),
         Reply::Text("lag"),
-        Reply::count_or_null(detail.info.lag),
+        Reply::int_or_null(detail.info.lag),
         Reply::Text("pel-count"),
         Reply::count(detail.info.pending),
         Reply::Text("nacked-count"),

@@ -24,10 +24,11 @@ fn xnack(call: &mut Call<'_, '_>) -> Answer {
     if !call.is(4, "IDS") {
         return Err("ERR syntax error, expected IDS keyword".into());
     }
-    let end = 6 + count(call)?;
-    if end > call.len() {
+    let count = count(call)?;
+    if count > call.len() - 6 {
         return Err("ERR number of IDs doesn't match numids".into());
     }
+    let end = 6 + count;
     let ids = call.ids(6, end)?;
     let (mut deliveries, mut force) = (None, false);
     let mut at = end;
@@ -66,5 +67,5 @@ fn mode(call: &Call<'_, '_>) -> Result<NackMode, Stop> {
 fn count(call: &Call<'_, '_>) -> Result<usize, Stop> {
     const TEXT: &str = "ERR numids must be a positive integer";
     let count = call.int_or(5, TEXT)?;
-    usize::try_from(count).ok().filter(|count| *count > 0 && *count < 1 << 32).ok_or(Stop::refused(TEXT))
+    usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Stop::refused(TEXT))
 }

@@ -82,7 +82,11 @@ fn from(call: &Call<'_, '_>, at: usize) -> Result<GroupReadFrom, Stop> {
         b">" => Ok(GroupReadFrom::New),
         b"$" => Err(DOLLAR.into()),
         b"+" => Err(PLUS.into()),
-        _ => Ok(GroupReadFrom::History(call.id(at)?)),
+        _ => match call.id(at)? {
+            // Nothing is above the greatest ID, and clients came to rely on its meaning the same as `>`.
+            EntryId::MAX => Ok(GroupReadFrom::New),
+            id => Ok(GroupReadFrom::History(id)),
+        },
     }
 }
 

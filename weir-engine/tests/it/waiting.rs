@@ -1,0 +1,186 @@
+//! Reads that wait: who is woken, in which order, and who is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_core::{EntryId, ErrorKind};
+use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
+use weir_engine::{
+    Append, Engine, Entries, GroupReadFrom, GroupStart, Namespace, NewId, ReadGroup, ReadLimits, Served,
+};
+
+use crate::streams::{NS, add, key};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn group_read(count: u64) -> ReadGroup {
+    ReadGroup {
+        ns: NS,
+        group: b"g".as_slice().into(),
+        consumer: b"ann".as_slice().into(),
+        streams: vec![(b"s".as_slice().into(), GroupReadFrom::New)],
+        limits: ReadLimits { count: Some(count), ..ReadLimits::default() },
+        noack: false,
+        claim_idle_min: None,
+    }
+}
+
+fn ids(served: &Served) -> Vec<u64> {
+    let outcome = served.result.as_ref().expect("the group is there");
+    let Entries::Plain(refs) = &outcome.streams[0].entries else { panic!("no claim was asked for") };
+    refs.iter().map(|entry| entry.id.ms).collect()
+}
+
+#[test]
+fn ten_thousand_waiting_readers_are_served_in_order_by_ten_thousand_appends() {
+    let engine = Engine::memory();
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    for token in 0..10_000 {
+        engine.turn().wait_group(group_read(1), token).unwrap();
+    }
+    for n in 1..=10_000 {
+        add(&engine, "s", n, "x");
+    }
+    let served = engine.turn().take_served();
+    let got: Vec<(u64, Vec<u64>)> = served.iter().map(|one| (one.token, ids(one))).collect();
+    let want: Vec<(u64, Vec<u64>)> = (0..10_000).map(|n| (n, vec![n + 1])).collect();
+    assert_eq!(got, want);
+    assert_eq!(engine.turn().waiting_counts(), (0, 0));
+}
+
+#[test]
+fn one_append_of_a_transaction_serves_as_many_as_it_has_entries_for() {
+    let engine = Engine::memory();
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    for token in 0..3 {
+        engine.turn().wait_group(group_read(1), token).unwrap();
+    }
+    let mut turn = engine.turn();
+    turn.begin();
+    for ms in 1..=2 {
+        let id = NewId::Exact(EntryId::new(ms, 1));
+        let fields: [&[u8]; 2] = [b"f", b"v"];
+        let request = Append { id, fields: &fields, create: false, trim: None, producer: None };
+        turn.append(key("s"), &request).unwrap();
+        turn.serve_waiters();
+    }
+    assert!(turn.take_served().is_empty(), "nobody is served before the end of a transaction");
+    turn.end();
+    drop(turn);
+    let served = engine.turn().take_served();
+    assert_eq!(
+        served.iter().map(|one| (one.token, ids(one))).collect::<Vec<_>>(),
+        [(0, vec![1]), (1, vec![2])]
+    );
+    assert_eq!(engine.turn().waiting_counts(), (1, 1));
+}
+
+#[test]
+fn a_waiting_group_read_learns_that_its_group_is_gone() {
+    for destroy in [true, false] {
+        let engine = Engine::memory();
+        engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+        engine.turn().wait_group(group_read(1), 7).unwrap();
+        if destroy {
+            engine.turn().group_destroy(key("s"), b"g").unwrap();
+        } else {
+            engine.turn().remove_key(key("s")).unwrap();
+        }
+        let served = engine.turn().take_served();
+        assert_eq!(served[0].result.as_ref().unwrap_err(), &ErrorKind::NoSuchGroup);
+    }
+}
+
+fn namespace() -> (Engine, Namespace) {
+    let engine = Engine::memory();
+    let namespace = engine.namespace("default").expect("it is there from the start");
+    (engine, namespace)
+}
+
+fn fields() -> weir_core::Fields {
+    vec![(b"type".to_vec(), b"placed".to_vec())]
+}
+
+fn reader(wait: Option<Duration>) -> GroupReadOptions {
+    GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count: 10, wait }
+}
+
+#[test]
+fn a_thread_waits_for_an_entry_of_another_thread() {
+    let (engine, orders) = namespace();
+    orders.create_group(b"orders", b"g", GroupOrigin::Beginning).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| orders.read_group(b"orders", &reader(Some(LONG))).unwrap());
+        while engine.turn().waiting_counts().0 == 0 {
+            std::thread::yield_now();
+        }
+        let id = orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+        let entries = waiting.join().unwrap();
+        assert_eq!((entries[0].id, entries[0].position, entries[0].global_position), (id, 0, 1));
+        assert_eq!(entries[0].fields, fields());
+    });
+    let summary = &orders.group_summaries(b"orders").unwrap()[0];
+    assert_eq!((summary.pending, summary.lag), (1, 0));
+    assert_eq!(orders.read_group(b"orders", &reader(None)).unwrap(), []);
+}
+
+#[test]
+fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
+    let (engine, orders) = namespace();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        Groups::create_group(&orders, b"orders", b"g", GroupOrigin::Beginning).await.unwrap();
+        let broker: Arc<dyn weir_core::Broker> = Arc::new(orders.clone());
+        let other = broker.clone();
+        let task = tokio::spawn(async move { other.read_group(b"orders", reader(Some(LONG))).await });
+        while engine.turn().waiting_counts().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        let id = broker.append(b"orders", &fields(), weir_core::AppendOptions::default()).await.unwrap();
+        assert_eq!(task.await.unwrap().unwrap()[0].id, id);
+        let timed = broker.read(b"orders", id, 1, Some(Duration::from_millis(5))).await.unwrap();
+        assert_eq!(timed, []);
+        let abandoned =
+            tokio::time::timeout(Duration::from_millis(5), broker.read(b"orders", id, 1, Some(LONG)));
+        assert!(abandoned.await.is_err());
+        assert_eq!(engine.turn().waiting_counts(), (0, 0));
+        assert_eq!(broker.acknowledge(b"orders", b"g", &[id, EntryId::MAX]).await.unwrap(), 1);
+        assert_eq!(Streams::range(&*broker, b"none", everything()).await.unwrap(), []);
+    });
+}
+
+fn everything() -> weir_core::RangeOptions {
+    weir_core::RangeOptions { start: EntryId::MIN, end: EntryId::MAX, count: 100, reverse: false }
+}
+
+#[test]
+fn tasks_that_want_durability_share_flushes() {
+    let disk = weir_log::MemoryDisk::new();
+    let options =
+        weir_engine::Options { fsync: weir_engine::Fsync::Always, ..weir_engine::Options::default() };
+    let clock = Arc::new(weir_core::SystemClock::new());
+    let engine = Engine::open(Arc::new(disk), clock, options).unwrap();
+    let orders = engine.namespace("default").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let before = engine.log_stats().flushes;
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..500)
+            .map(|_| {
+                let orders = orders.clone();
+                let append = async move {
+                    Streams::append(&orders, b"orders", &fields(), weir_core::AppendOptions::default()).await
+                };
+                tokio::spawn(append)
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+    });
+    let flushes = engine.log_stats().flushes - before;
+    assert!(flushes < 400, "500 appends took {flushes} flushes");
+    assert_eq!(
+        orders.range(b"orders", weir_core::RangeOptions { count: 1_000, ..everything() }).unwrap().len(),
+        500
+    );
+}

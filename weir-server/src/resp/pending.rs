@@ -1,0 +1,209 @@
+//! Answers that are rendered piece by piece, as the client takes them.
+//!
+//! A long answer is a list of places in the log until its turn comes, so that a client who asks for a million entries
+//! and reads none costs 24 bytes for each, and one who reads them never waits for all to be fetched.
+//!
+//! Invariant: the pieces of one client render to exactly the bytes its replies would render to one after the other.
+
+use std::collections::VecDeque;
+
+use weir_core::Error;
+use weir_engine::{Delivery, Engine, Entries, EntryRef};
+use weir_resp::Proto;
+
+use super::render::{Renderer, render};
+use super::reply::{Reply, StreamsReply};
+
+/// Answers of more entries than this are rendered in pieces.
+const WHOLE_MAX: usize = 64;
+/// Entries of the first piece. Later ones grow while entries are small.
+const FIRST_STEP: usize = 8;
+const STEP_MAX: usize = 1_024;
+/// Bytes that a piece should have.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Replies of one client that are not rendered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pieces: VecDeque<(Proto, Piece)>,
+    /// Entries and values in there, about.
+    weight: usize,
+    /// Heap bytes they take, about.
+    heap_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Reply(Reply),
+    Entries { entries: Vec<EntryRef>, next: usize, step: usize },
+    Deliveries { deliveries: Vec<Delivery>, next: usize, step: usize },
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Entries and values that wait, about.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Heap bytes held, about.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.heap_bytes
+    }
+
+    pub(crate) fn push(&mut self, proto: Proto, reply: Reply) {
+        self.weight += weight(&reply);
+        self.heap_bytes += heap_bytes(&reply);
+        self.pieces.push_back((proto, Piece::Reply(reply)));
+    }
+
+    /// Renders pieces until `out` has `most` bytes.
+    ///
+    /// # Errors
+    /// When entries cannot be fetched whose answer has begun: there is no way on for this connection.
+    pub(crate) fn render(&mut self, engine: &Engine, out: &mut Vec<u8>, most: usize) -> Result<(), Error> {
+        while out.len() < most
+            && let Some((proto, piece)) = self.pieces.pop_front()
+        {
+            let mut renderer = Renderer::new(out, proto, engine);
+            match piece {
+                Piece::Reply(reply) if is_long(&reply) => self.open(proto, reply, &mut renderer),
+                Piece::Reply(reply) => render(&reply, proto, engine, out),
+                Piece::Entries { entries, next, step } => {
+                    let end = entries.len().min(next + step);
+                    renderer.bare_entries(&entries[next..end])?;
+                    let step = next_step(step, out.len());
+                    if end < entries.len() {
+                        self.pieces.push_front((proto, Piece::Entries { entries, next: end, step }));
+                    }
+                }
+                Piece::Deliveries { deliveries, next, step } => {
+                    let end = deliveries.len().min(next + step);
+                    renderer.bare_deliveries(&deliveries[next..end])?;
+                    let step = next_step(step, out.len());
+                    if end < deliveries.len() {
+                        self.pieces.push_front((proto, Piece::Deliveries { deliveries, next: end, step }));
+                    }
+                }
+            }
+        }
+        if self.pieces.is_empty() {
+            *self = Self::default();
+        }
+        Ok(())
+    }
+
+    /// Renders the head of a long reply and puts its parts to the front.
+    fn open(&mut self, proto: Proto, reply: Reply, renderer: &mut Renderer<'_>) {
+        match reply {
+            Reply::Entries(entries) => {
+                renderer.writer.array(entries.len());
+                self.pieces.push_front((proto, Piece::Entries { entries, next: 0, step: FIRST_STEP }));
+            }
+            Reply::Streams(streams) => self.open_streams(proto, *streams, renderer),
+            Reply::In(own, reply) => self.pieces.push_front((own, Piece::Reply(*reply))),
+            Reply::Array(items) => {
+                renderer.writer.array(items.len());
+                self.open_items(proto, items);
+            }
+            Reply::Map(items) => {
+                renderer.writer.map(items.len() / 2);
+                self.open_items(proto, items);
+            }
+            Reply::Set(items) => {
+                renderer.writer.set(items.len());
+                self.open_items(proto, items);
+            }
+            Reply::Push(items) => {
+                renderer.writer.push(items.len());
+                self.open_items(proto, items);
+            }
+            other => unreachable!("not a long reply: {other:?}"),
+        }
+    }
+
+    fn open_items(&mut self, proto: Proto, items: Vec<Reply>) {
+        for item in items.into_iter().rev() {
+            self.pieces.push_front((proto, Piece::Reply(item)));
+        }
+    }
+
+    fn open_streams(&mut self, proto: Proto, streams: StreamsReply, renderer: &mut Renderer<'_>) {
+        renderer.streams_head(streams.outcome.streams.len());
+        for found in streams.outcome.streams.into_iter().rev() {
+            let (len, body) = match found.entries {
+                Entries::Plain(entries) => {
+                    (entries.len(), Piece::Entries { entries, next: 0, step: FIRST_STEP })
+                }
+                Entries::Claimed(deliveries) => {
+                    (deliveries.len(), Piece::Deliveries { deliveries, next: 0, step: FIRST_STEP })
+                }
+            };
+            let mut head = Vec::new();
+            Renderer::new(&mut head, proto, renderer.engine)
+                .stream_head(streams.request.stream_name(found.stream), len);
+            self.pieces.push_front((proto, body));
+            self.pieces.push_front((proto, Piece::Reply(Reply::Raw(head.into()))));
+        }
+    }
+}
+
+/// Pieces grow while they come out small, and shrink at once when they do not.
+fn next_step(step: usize, bytes: usize) -> usize {
+    if bytes < PIECE_BYTES { (step * 2).min(STEP_MAX) } else { (step / 4).max(1) }
+}
+
+/// Whether a reply should not be rendered in one go.
+pub(crate) fn is_long(reply: &Reply) -> bool {
+    match reply {
+        Reply::Entries(entries) => entries.len() > WHOLE_MAX,
+        Reply::Streams(_)
+        | Reply::Array(_)
+        | Reply::Map(_)
+        | Reply::Set(_)
+        | Reply::Push(_)
+        | Reply::In(..) => weight(reply) > WHOLE_MAX,
+        _ => false,
+    }
+}
+
+/// Entries and values in a reply.
+pub(crate) fn weight(reply: &Reply) -> usize {
+    match reply {
+        Reply::Entries(entries) => entries.len(),
+        Reply::Ids(ids) => ids.len(),
+        Reply::Streams(streams) => {
+            streams.outcome.streams.iter().map(|stream| stream_weight(&stream.entries)).sum()
+        }
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
+            items.iter().map(weight).sum()
+        }
+        Reply::In(_, reply) => weight(reply),
+        _ => 1,
+    }
+}
+
+/// Heap bytes of a reply, about.
+fn heap_bytes(reply: &Reply) -> usize {
+    match reply {
+        Reply::Bulk(bytes) | Reply::Raw(bytes) => bytes.len(),
+        Reply::Shared(bytes) => bytes.len(),
+        Reply::Verbatim(text) => text.len(),
+        Reply::Error(text) => text.len(),
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
+            items.len() * size_of::<Reply>() + items.iter().map(heap_bytes).sum::<usize>()
+        }
+        Reply::In(_, reply) => heap_bytes(reply),
+        other => weight(other) * size_of::<EntryRef>(),
+    }
+}
+
+fn stream_weight(entries: &Entries) -> usize {
+    match entries {
+        Entries::Plain(entries) => entries.len(),
+        Entries::Claimed(deliveries) => deliveries.len(),
+    }
+}

@@ -1,0 +1,12 @@
+//! The RESP door, driven over real sockets.
+
+mod blocking;
+mod connection;
+mod groups;
+mod harness;
+mod hostile;
+mod info;
+mod pubsub;
+mod streams;
+mod tls;
+mod transactions;

@@ -1,0 +1,4 @@
+//! The model against what is known of Redis, and against a real one; and the differential test against itself.
+
+mod differential;
+mod newest_surface;
