@@ -7,12 +7,14 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
+use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
@@ -44,8 +46,6 @@ pub(crate) struct Door {
     pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
-    /// Whether the command at hand may tell something of keys.
-    pub(crate) tells_state: bool,
     /// Bytes of messages in the outbox, each counted for everyone who gets it.
     pub(crate) message_bytes: usize,
     /// Messages that the command at hand has caused; they follow its answer.
@@ -55,10 +55,17 @@ pub(crate) struct Door {
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
     pub(crate) notify: NotifyFlags,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
+    pub(crate) buffered: usize,
+    /// What the command that is run again was waiting for.
+    pub(crate) fetched: Option<Fetched>,
+    pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: std::time::Duration,
     next_client: u64,
@@ -74,14 +81,17 @@ impl Door {
             timers: Timers::default(),
             counters: DoorCounts::default(),
             outbox: Vec::new(),
-            tells_state: true,
             message_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            buffered: 0,
+            fetched: None,
+            random: Random::seeded(clock.now_micros()),
             clock,
             started,
             next_client: 0,
@@ -138,7 +148,7 @@ impl Door {
     /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
     pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
         let proto = self.client(to).proto;
-        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: false });
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
     }
 
     /// Sends the messages that nobody asked for behind the answers so far.

@@ -431,6 +431,7 @@ impl Server {
             link.give_back(&mut self.pool);
             link.account(&mut self.buffered);
         }
+        self.door.buffered = self.buffered;
         if self.buffered > self.door.config.limits.buffers_bytes {
             self.evict();
         }

@@ -141,18 +141,29 @@ impl TestClient {
 
     /// The next reply, with a blank for each CR LF.
     pub(crate) fn reply(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.reply_bytes()).replace("\r\n", " ");
+        text.strip_suffix(' ').unwrap_or(&text).to_owned()
+    }
+
+    fn reply_bytes(&mut self) -> Vec<u8> {
         loop {
             if let Some(end) = weir_resp::skip_reply(&self.received).unwrap() {
                 let rest = self.received.split_off(end);
-                let reply = std::mem::replace(&mut self.received, rest);
-                let text = String::from_utf8_lossy(&reply).replace("\r\n", " ");
-                return text.strip_suffix(' ').unwrap_or(&text).to_owned();
+                return std::mem::replace(&mut self.received, rest);
             }
             let mut bytes = [0; 16 * 1024];
             let got = self.stream.read(&mut bytes).unwrap();
             assert!(got > 0, "the server closed the connection");
             self.received.extend_from_slice(&bytes[..got]);
         }
+    }
+
+    /// Asks with arbitrary bytes for words; the reply as it came.
+    pub(crate) fn ask_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        weir_resp::command(&mut bytes, words);
+        self.send_bytes(&bytes);
+        self.reply_bytes()
     }
 
     pub(crate) fn ask(&mut self, command: &str) -> String {

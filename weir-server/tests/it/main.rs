@@ -8,6 +8,7 @@ mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod keys;
 mod pubsub;
 mod streams;
 mod tls;
