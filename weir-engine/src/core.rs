@@ -23,6 +23,9 @@ use crate::waiting::{Waiting, Watches};
 /// Databases that exist from the start: namespace 0 is `default`, the others `db1` … `db15`.
 pub const DATABASES: u32 = 16;
 
+/// Events kept until somebody takes them; what happens beyond that is not told.
+const EVENTS_MAX: usize = 100_000;
+
 /// Entries below this size, and below a small part of a segment, need no look at the space they take themselves.
 const SMALL_ENTRY: u64 = 64 << 10;
 
@@ -303,7 +306,7 @@ impl Core {
     // ---- telling others ----------------------------------------------------------------------------------------
 
     pub(crate) fn event(&mut self, key: KeyRef<'_>, event: &'static str) {
-        if self.events_wanted {
+        if self.events_wanted && self.events.len() < EVENTS_MAX {
             self.events.push(KeyEvent { ns: key.ns, key: key.name.into(), event });
         }
     }

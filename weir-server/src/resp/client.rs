@@ -98,6 +98,8 @@ pub(crate) struct Client {
     pub(crate) multi: Option<Box<Multi>>,
     pub(crate) watched: Vec<WatchId>,
     pub(crate) blocked: Option<Box<Blocked>>,
+    /// Channels and patterns it has subscribed to.
+    pub(crate) subscriptions: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
     pub(crate) owed: usize,
     /// When it connected and when it last asked, on the clock's monotonic scale.
@@ -122,6 +124,7 @@ impl Client {
             multi: None,
             watched: Vec::new(),
             blocked: None,
+            subscriptions: 0,
             owed: 0,
             connected_at: now,
             asked_at: now,

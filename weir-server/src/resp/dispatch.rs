@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
-use weir_resp::Request;
+use weir_resp::{Proto, Request};
 
 use super::call::{Call, Fetching, Stop, Wait};
 use super::client::{Blocked, Client, ClientNo, Multi};
 use super::command::{Command, Run, flag};
 use super::door::Door;
 use super::errors;
+use super::monitor;
+use super::notify;
 use super::reply::{ReadRequest, Reply, StreamsReply};
 use super::table::find_subcommand;
 
@@ -65,7 +67,7 @@ pub(crate) fn execute(
         }
     };
     if let Some(text) = forbidden(door.client(who), command) {
-        refuse(door, who, Cow::Borrowed(text.as_bytes()));
+        refuse(door, who, text);
         return Ok(());
     }
     if door.client(who).multi.is_some() && !command.has(flag::AT_ONCE) {
@@ -84,6 +86,7 @@ pub(crate) fn execute(
         Err(stop) => door.answer(who, refusal(stop)),
     }
     door.tells_state = true;
+    show(door, who, command, args);
     after_command(door, turn, who, command);
     Ok(())
 }
@@ -102,7 +105,9 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
                 who: call.who,
                 in_exec: true,
             };
-            run(&mut inner).unwrap_or_else(refusal)
+            let reply = run(&mut inner).unwrap_or_else(refusal);
+            show(call.door, call.who, command, args);
+            reply
         }
     }
 }
@@ -138,12 +143,20 @@ fn subcommand(
 }
 
 /// Why this client may not use this command now.
-fn forbidden(client: &Client, command: &Command) -> Option<&'static str> {
+fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
     if !client.is_authenticated && !command.has(flag::NO_AUTH) {
-        return Some(errors::NO_AUTH);
+        return Some(Cow::Borrowed(errors::NO_AUTH.as_bytes()));
     }
     if client.multi.is_some() && command.has(flag::NO_MULTI) {
-        return Some("ERR Command not allowed inside a transaction");
+        return Some(Cow::Borrowed(b"ERR Command not allowed inside a transaction"));
+    }
+    if client.subscriptions > 0 && client.proto == Proto::Resp2 && !command.has(flag::SUBSCRIBED) {
+        let text = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context",
+            command.name
+        );
+        return Some(Cow::Owned(text.into_bytes()));
     }
     None
 }
@@ -193,6 +206,13 @@ fn refusal(stop: Stop) -> Reply {
     }
 }
 
+/// Shows a command to those who watch, unless it is one with secrets or one that operates the server.
+fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
+    if !command.has(flag::SKIP_MONITOR) && !command.has(flag::ADMIN) {
+        monitor::show(door, who, args);
+    }
+}
+
 /// Serves whom the command made something visible for, before anybody else's command runs.
 fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
     door.counters.commands += 1;
@@ -201,6 +221,8 @@ fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &
         turn.serve_waiters();
         deliver_served(door, turn);
     }
+    notify::tell(door, turn);
+    door.send_messages();
 }
 
 fn block(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, wait: Wait) {

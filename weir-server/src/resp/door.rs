@@ -1,5 +1,6 @@
 //! What all commands share beside the engine: clients, settings, counters, and the answers of the round.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weir_core::Clock;
@@ -10,7 +11,9 @@ use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
+use super::notify::NotifyFlags;
 use super::pending::weight;
+use super::pubsub::Channels;
 use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
@@ -45,6 +48,15 @@ pub(crate) struct Door {
     pub(crate) outbox: Vec<Outgoing>,
     /// Whether the command at hand may tell something of keys.
     pub(crate) tells_state: bool,
+    /// Bytes of messages in the outbox, each counted for everyone who gets it.
+    pub(crate) message_bytes: usize,
+    /// Messages that the command at hand has caused; they follow its answer.
+    pub(crate) messages: Vec<(ClientNo, Reply)>,
+    pub(crate) channels: Channels,
+    /// Clients that every command is shown to.
+    pub(crate) monitors: BTreeSet<ClientNo>,
+    /// Which events of keys are told.
+    pub(crate) notify: NotifyFlags,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -70,6 +82,11 @@ impl Door {
             counters: DoorCounts::default(),
             outbox: Vec::new(),
             tells_state: true,
+            message_bytes: 0,
+            messages: Vec::new(),
+            channels: Channels::default(),
+            monitors: BTreeSet::new(),
+            notify: NotifyFlags::default(),
             woken: Vec::new(),
             leaving: Vec::new(),
             buffered: 0,
@@ -128,10 +145,27 @@ impl Door {
         }
     }
 
-    /// Sends a message that nobody asked for.
-    pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
-        let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true, tells_state: true });
+    /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
+    pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
+        let proto = self.client(to).proto;
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: false });
+    }
+
+    /// Sends the messages that nobody asked for behind the answers so far.
+    pub(crate) fn send_messages(&mut self) {
+        for (to, reply) in self.messages.drain(..) {
+            let Some(client) = self.clients.get(to) else { continue };
+            if let Reply::Shared(bytes) = &reply {
+                self.message_bytes += bytes.len();
+            }
+            self.outbox.push(Outgoing {
+                to,
+                proto: client.proto,
+                reply,
+                is_message: true,
+                tells_state: true,
+            });
+        }
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
@@ -142,9 +176,13 @@ impl Door {
         Some(blocked)
     }
 
-    /// Lets go of what a client holds in the engine: its waiting read and its watched keys.
+    /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
+        self.monitors.remove(&no);
         let Some(client) = self.clients.get_mut(no) else { return };
+        if std::mem::take(&mut client.subscriptions) > 0 {
+            self.channels.forget(no);
+        }
         for watch in client.watched.drain(..) {
             turn.unwatch(watch);
         }
@@ -155,10 +193,11 @@ impl Door {
     }
 
     /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
+    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
+        self.outbox.retain(|outgoing| !outgoing.is_message);
         for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
-            outgoing.reply =
-                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
+            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }
 

@@ -190,6 +190,7 @@ pub(crate) fn weight(reply: &Reply) -> usize {
 fn heap_bytes(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) | Reply::Raw(bytes) => bytes.len(),
+        Reply::Shared(bytes) => bytes.len(),
         Reply::Verbatim(text) | Reply::Line(text) => text.len(),
         Reply::Error(text) => text.len(),
         Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {

@@ -69,6 +69,7 @@ impl<'a> Renderer<'a> {
             Reply::Entry(entry) => return self.bare_entries(std::slice::from_ref(entry)),
             Reply::Streams(streams) => return self.streams(streams),
             Reply::Raw(bytes) => writer.raw(bytes),
+            Reply::Shared(bytes) => writer.raw(bytes),
             Reply::In(proto, reply) => return self.in_protocol(*proto, reply),
             Reply::Nothing => {}
         }

@@ -4,6 +4,7 @@
 //! small, owned, and says entries by their places in the log.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use weir_core::EntryId;
 use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
@@ -55,6 +56,8 @@ pub(crate) enum Reply {
     Streams(Box<StreamsReply>),
     /// Bytes that are RESP already.
     Raw(Box<[u8]>),
+    /// The same for several clients.
+    Shared(Arc<[u8]>),
     /// A reply in another protocol than its surroundings (HELLO inside MULTI).
     In(weir_resp::Proto, Box<Self>),
     /// Nothing is sent (the command pushed its answers itself).

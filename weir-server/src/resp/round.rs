@@ -15,9 +15,15 @@ use super::dispatch;
 use super::door::Door;
 use super::errors;
 use super::link::Link;
+use super::notify;
 use super::pool::Pool;
 use super::reply::Reply;
 use super::spin::Crowd;
+
+/// Bytes of messages (of subscriptions, of MONITOR) that one round may cause before they have to leave.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Answers and messages of one round before they have to leave.
+const OUTBOX_MAX: usize = 262_144;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -80,7 +86,7 @@ impl Round<'_> {
                 }
             });
             self.requeue();
-            if executed >= self.door.config.limits.round_commands {
+            if executed >= self.door.config.limits.round_commands || has_much_to_tell(self.door) {
                 break;
             }
         }
@@ -141,10 +147,12 @@ impl Round<'_> {
         let mut turn = self.engine.turn();
         turn.expire_due();
         first(self.door, &mut turn);
+        notify::tell(self.door, &mut turn);
+        self.door.send_messages();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
-            if !self.door.client(who).may_run() {
+            if !self.door.client(who).may_run() || has_much_to_tell(self.door) {
                 link.rewind();
                 continue;
             }
@@ -196,9 +204,14 @@ impl Round<'_> {
             self.door.fail_round();
         }
         let pause = self.door.config.limits.output_pause_bytes;
+        self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);
         for outgoing in outbox.drain(..) {
             let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
+            let closing = self.door.clients.get(outgoing.to).map(|client| client.closing);
+            if outgoing.is_message && closing == Some(Closing::Now) {
+                continue;
+            }
             if outgoing.is_message && link.heap_bytes() > self.door.config.limits.output_bytes {
                 tracing::warn!("a client was disconnected: it does not take the messages sent to it");
                 self.door.close(outgoing.to, Closing::Now);
@@ -215,6 +228,11 @@ impl Round<'_> {
         }
         self.door.outbox = outbox;
     }
+}
+
+/// Whether so many messages wait in the outbox that they should leave before more commands are executed.
+fn has_much_to_tell(door: &Door) -> bool {
+    door.message_bytes > MESSAGE_BYTES_MAX || door.outbox.len() > OUTBOX_MAX
 }
 
 /// Whether a client's next command should be executed soon, and nobody has noted so yet.

@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod info;
 mod keys;
+mod pubsub;
 mod streams;
 mod tls;
 mod transactions;

@@ -8,7 +8,9 @@ mod connection;
 mod copying;
 mod expiry;
 mod keys;
+mod monitor;
 mod object;
+mod pubsub;
 mod scan;
 mod strings;
 mod transaction;
@@ -95,6 +97,15 @@ static FAMILIES: &[&[&Command]] = &[
         &strings::SETEX,
         &strings::SETNX,
         &strings::STRLEN,
+    ],
+    &[
+        &monitor::COMMAND,
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
     ],
     &[
         &transaction::DISCARD,
