@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
@@ -32,6 +33,15 @@ pub(crate) struct Outgoing {
     pub(crate) is_message: bool,
 }
 
+/// A time in which clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// On the clock's monotonic scale.
+    pub(crate) until: Duration,
+    /// Whether those that do not write go on.
+    pub(crate) writes_only: bool,
+}
+
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -47,6 +57,9 @@ pub(crate) struct Door {
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for the end of the pause.
+    pub(crate) postponed: Vec<ClientNo>,
     /// Clients that every command is shown to.
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
@@ -56,7 +69,7 @@ pub(crate) struct Door {
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: std::time::Duration,
+    pub(crate) started: Duration,
     next_client: u64,
 }
 
@@ -73,6 +86,8 @@ impl Door {
             message_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
+            pause: None,
+            postponed: Vec::new(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
             woken: Vec::new(),
@@ -153,6 +168,23 @@ impl Door {
         self.timers.remove(&blocked, no);
         self.woken.push(no);
         Some(blocked)
+    }
+
+    /// Lets clients that a pause made wait go on.
+    pub(crate) fn end_pause(&mut self) {
+        self.pause = None;
+        self.timers.pause_until = None;
+        for who in std::mem::take(&mut self.postponed) {
+            if let Some(client) = self.clients.get_mut(who) {
+                client.is_postponed = false;
+                self.woken.push(who);
+            }
+        }
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
+        name == b"default"
     }
 
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
