@@ -15,6 +15,8 @@ use crate::block::Block;
 use crate::record::Record;
 use crate::stream::BlockSource;
 
+/// So many blocks are looked at to make place for one: those in use stay for now.
+const LOOKS_MAX: usize = 64;
 /// What a cached block costs beyond its deltas.
 const OVERHEAD: usize = 160;
 
@@ -60,10 +62,15 @@ impl Blocks {
             cache.order.push_back(lsn);
             cache.bytes += cost;
         }
-        while cache.bytes > self.bytes_max {
+        // What is not written yet can be read from nowhere else.
+        let written = self.log.written();
+        for _ in 0..LOOKS_MAX.min(cache.order.len()) {
+            if cache.bytes <= self.bytes_max {
+                break;
+            }
             let Some(oldest) = cache.order.pop_front() else { break };
             match cache.blocks.get_mut(&oldest) {
-                Some((_, used)) if *used => {
+                Some((_, used)) if *used || oldest >= written => {
                     *used = false;
                     cache.order.push_back(oldest);
                 }

@@ -142,6 +142,9 @@ impl Engine {
     pub fn warm(&self, cold: Cold) -> Result<(), Error> {
         match cold {
             Cold::Block(lsn) => {
+                if lsn >= self.shared.log.written() {
+                    self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+                }
                 let block = read_block(&self.shared.log, lsn).ok_or_else(|| {
                     Error::new(ErrorKind::Corrupt)
                         .with_context(format!("no index block at log address {lsn}"))
@@ -529,7 +532,11 @@ fn micros(duration: Duration) -> u64 {
 }
 
 pub(crate) fn io_error(what: &str, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io).with_context(format!("{what}: {error}")).with_source(error)
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind).with_context(format!("{what}: {error}")).with_source(error)
 }
 
 pub(crate) fn log_error(error: LogError) -> Error {

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod faults;
 mod power_cuts;
 mod reclaiming;
 mod recovery;
 mod script;
+mod stories;
 mod streams;
 mod waiting;
 mod watched;

@@ -191,7 +191,7 @@ fn heap_bytes(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) | Reply::Raw(bytes) => bytes.len(),
         Reply::Shared(bytes) => bytes.len(),
-        Reply::Verbatim(text) => text.len(),
+        Reply::Verbatim(text) | Reply::Line(text) => text.len(),
         Reply::Error(text) => text.len(),
         Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
             items.len() * size_of::<Reply>() + items.iter().map(heap_bytes).sum::<usize>()

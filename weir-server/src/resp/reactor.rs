@@ -22,6 +22,7 @@ use super::pool::Pool;
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
 use super::socket::{Listener, Socket};
+use super::spin::Spin;
 
 /// Events taken from the system at a time.
 const EVENTS: usize = 1_024;
@@ -58,7 +59,7 @@ pub struct Server {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     waker: Arc<Waker>,
-    spin: Duration,
+    spin: Spin,
     /// Bytes that all connections hold together.
     buffered: usize,
 }
@@ -102,6 +103,7 @@ impl Server {
             listener.register(poll.registry(), Token(LISTENERS - nth))?;
         }
         let shared = Arc::new(Shared::default());
+        let spin = Spin::new(config.limits.spin);
         let bell = Stopper { shared: shared.clone(), waker: waker.clone() };
         engine.on_served(Box::new(move || {
             if !bell.shared.served.swap(true, Ordering::AcqRel) {
@@ -124,7 +126,7 @@ impl Server {
             clock,
             shared,
             waker,
-            spin: Duration::ZERO,
+            spin,
             buffered: 0,
         })
     }
@@ -176,25 +178,22 @@ impl Server {
         self.poll_for(timeout)
     }
 
-    /// Looks for events for a few microseconds. How long depends on how often that was worth it.
+    /// Looks for events for a few microseconds, where that is worth it.
     fn look_around(&mut self) -> io::Result<bool> {
-        let most = self.door.config.limits.spin;
-        if self.spin.is_zero() {
-            self.spin = most / 8;
+        let time = self.spin.time();
+        if time.is_zero() {
             return Ok(false);
         }
-        let until = self.clock.elapsed() + self.spin;
-        loop {
+        let until = self.clock.elapsed() + time;
+        while self.clock.elapsed() < until {
             self.poll_for(Some(Duration::ZERO))?;
             if !self.events.is_empty() {
-                self.spin = (self.spin * 2).min(most);
+                self.spin.found(true);
                 return Ok(true);
             }
-            if self.clock.elapsed() >= until {
-                self.spin = if self.spin < most / 8 { Duration::ZERO } else { self.spin / 2 };
-                return Ok(false);
-            }
         }
+        self.spin.found(false);
+        Ok(false)
     }
 
     fn poll_for(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -340,13 +339,14 @@ impl Server {
             sending: &mut self.sending,
             decode_limits,
         };
-        round.run(served || is_due || !gone.is_empty(), |door, turn| {
+        let crowd = round.run(served || is_due || !gone.is_empty(), |door, turn| {
             gone.iter().for_each(|who| door.release(*who, turn));
             dispatch::deliver_served(door, turn);
             if is_due {
                 time_out(door, turn, now);
             }
         });
+        self.spin.served(crowd);
     }
 
     fn is_blocked(&self, who: ClientNo) -> bool {
@@ -385,6 +385,7 @@ impl Server {
             link.account(&mut self.buffered);
             client.buffer_bytes = link.heap_bytes();
         }
+        self.door.buffered = self.buffered;
         if self.buffered > self.door.config.limits.buffers_bytes {
             self.evict();
         }

@@ -34,6 +34,7 @@ impl<'a> Renderer<'a> {
         match reply {
             Reply::Ok => writer.ok(),
             Reply::Simple(text) => writer.simple(text),
+            Reply::Line(text) => writer.simple(text),
             Reply::Int(value) => writer.int(*value),
             Reply::Id(id) => writer.entry_id(id.ms, id.seq),
             Reply::Text(text) => writer.bulk(text),

@@ -18,6 +18,7 @@ use super::link::Link;
 use super::notify;
 use super::pool::Pool;
 use super::reply::Reply;
+use super::spin::Crowd;
 
 /// Bytes of messages (of subscriptions, of MONITOR) that one round may cause before they have to leave.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -67,9 +68,10 @@ pub(crate) struct Round<'a> {
 impl Round<'_> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
-    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do.
-    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
-        let mut executed = 0;
+    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
+    /// requests there were.
+    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) -> Crowd {
+        let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
             self.fill();
@@ -77,6 +79,7 @@ impl Round<'_> {
                 break;
             }
             executed += self.batch.items.len();
+            crowd = self.batch.clients.iter().fold(crowd, |crowd, who| crowd.and(*who));
             self.execute(|door, turn| {
                 if std::mem::take(&mut wants_first) {
                     first(door, turn);
@@ -90,6 +93,7 @@ impl Round<'_> {
         if executed > 0 || needs_turn {
             self.finish();
         }
+        crowd
     }
 
     /// Decodes requests of queued clients until the batch is full.
@@ -161,11 +165,12 @@ impl Round<'_> {
                 What::Request { at, end } => {
                     self.door.client(who).asked_at = now;
                     let request = self.batch.args[index].of(link.input(at));
-                    while let Err(cold) = dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                    while let Err(pause) = dispatch::execute(self.door, self.engine, &mut turn, who, request)
+                    {
                         drop(turn);
-                        let warmed = self.engine.warm(cold);
+                        let ended = pause.end(self.door, self.engine);
                         turn = self.engine.turn();
-                        if let Err(error) = warmed {
+                        if let Err(error) = ended {
                             self.door.answer(who, Reply::Error(errors::text(&error)));
                             break;
                         }
@@ -174,6 +179,7 @@ impl Round<'_> {
                         link.rewind();
                         continue;
                     }
+                    self.door.fetched = None;
                     link.executed(end);
                 }
             }

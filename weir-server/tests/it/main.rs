@@ -3,10 +3,12 @@
 mod blocking;
 mod clients;
 mod connection;
+mod durability;
 mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod keys;
 mod pubsub;
 mod streams;
 mod tls;

@@ -1,0 +1,314 @@
+//! A disk that fails or fills up at every operation of a run: refusals are clear, nothing is damaged, nothing that
+//! was acknowledged is lost, and the engine goes on when the disk is mended.
+//!
+//! Beside the engine on the failing disk runs one in memory that carries out what the first one took.
+//!
+//! By default a sample of the operations fails; `WEIR_FULL=1` takes every one.
+
+use std::sync::Arc;
+
+use weir_core::{EntryId, ErrorKind};
+use weir_engine::{Append, Digests, Engine, Fsync, Halt, NewId};
+use weir_log::MemoryDisk;
+use weir_log::faulty::{Failure, FaultyDisk, Keep};
+
+use crate::power_cuts::{Case, full};
+use crate::script::{Command, Done, Script, Step, TestClock, run, run_together, small};
+use crate::streams::key;
+
+/// Steps of a run.
+const STEPS: usize = 600;
+/// By default one in so many operations fails.
+const EVERY: u64 = 17;
+/// A disk stays full for so many steps.
+const FULL_STEPS: usize = 150;
+
+struct Pair<'a> {
+    script: &'a Script,
+    disk: FaultyDisk,
+    clock: Arc<TestClock>,
+    engine: Engine,
+    /// Does what the engine took.
+    shadow: Engine,
+    shadow_clock: Arc<TestClock>,
+    digests: Digests,
+    /// The shadow's state behind so many steps, and the time then.
+    states: Vec<(u128, u64)>,
+    /// Steps whose answers have left.
+    acknowledged: usize,
+    refused: Vec<ErrorKind>,
+}
+
+/// Why a run ended early.
+struct Faulted;
+
+impl<'a> Pair<'a> {
+    fn open(script: &'a Script, disk: FaultyDisk) -> Option<Self> {
+        let (clock, shadow_clock) = (TestClock::new(), TestClock::new());
+        let engine = Engine::open(Arc::new(disk.clone()), clock.clone(), small(Fsync::Always));
+        let shadow = Engine::memory_with(shadow_clock.clone(), small(Fsync::No));
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                assert!(is_of_the_disk(error.kind()), "{error}");
+                return None;
+            }
+        };
+        let mut digests = Digests::default();
+        let first = (digests.of(&shadow).unwrap(), script.times[0]);
+        Some(Self {
+            script,
+            disk,
+            clock,
+            engine,
+            shadow,
+            shadow_clock,
+            digests,
+            states: vec![first],
+            acknowledged: 0,
+            refused: Vec::new(),
+        })
+    }
+
+    /// Runs the steps up to `end`.
+    fn run_to(&mut self, end: usize) -> Result<(), Faulted> {
+        while self.states.len() <= end {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Faulted> {
+        let nth = self.states.len() - 1;
+        match &self.script.steps[nth] {
+            Step::Run(command) => self.run(command),
+            Step::Together(commands) => self.run_together(commands),
+            Step::Time(now) => {
+                self.clock.set(*now);
+                self.shadow_clock.set(*now);
+            }
+            Step::Snapshot => {
+                let result = self.engine.snapshot();
+                self.refusal(result.err());
+            }
+            Step::Background => loop {
+                match self.engine.background_step() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => break self.refusal(Some(error)),
+                }
+            },
+        }
+        self.states.push((self.digests.of(&self.shadow).unwrap(), self.script.times[nth + 1]));
+        match self.engine.flush() {
+            Ok(()) => {
+                assert!(
+                    !self.engine.is_faulted() || self.engine.watermarks().0 == self.engine.watermarks().1
+                );
+                self.acknowledged = nth + 1;
+                Ok(())
+            }
+            Err(error) => {
+                assert_eq!(*error.kind(), ErrorKind::Faulted, "{error}");
+                Err(Faulted)
+            }
+        }
+    }
+
+    fn refusal(&mut self, error: Option<weir_core::Error>) {
+        if let Some(error) = error {
+            assert!(is_of_the_disk(error.kind()), "{error}");
+            self.refused.push(error.kind().clone());
+        }
+    }
+
+    fn run(&mut self, command: &Command) {
+        match run(&self.engine, command) {
+            Done::Disk(kind) => {
+                assert!(is_of_the_disk(&kind), "{kind:?} to {command:?}");
+                self.refused.push(kind);
+            }
+            done => assert_eq!(run(&self.shadow, command), done, "{command:?}"),
+        }
+    }
+
+    fn run_together(&mut self, commands: &[Command]) {
+        let done = run_together(&self.engine, commands);
+        let taken: Vec<Command> = commands
+            .iter()
+            .zip(&done)
+            .filter(|(_, done)| !matches!(done, Done::Disk(_)))
+            .map(|(command, _)| command.clone())
+            .collect();
+        self.refused.extend(done.iter().filter_map(|done| match done {
+            Done::Disk(kind) => Some(kind.clone()),
+            _ => None,
+        }));
+        run_together(&self.shadow, &taken);
+    }
+
+    /// The engine is as sound as before, and knows what its shadow knows.
+    fn check_living(&mut self) {
+        let verified = self.engine.verify().unwrap();
+        assert_eq!(verified.problems, Vec::<String>::new());
+        if Digests::default().of(&self.engine).unwrap() != self.digests.of(&self.shadow).unwrap() {
+            let (left, right) = (self.engine.dump().unwrap(), self.shadow.dump().unwrap());
+            panic!("engine and shadow differ:\n{}", crate::power_cuts::lines_apart(&left, &right));
+        }
+    }
+
+    /// A faulted engine takes nothing more and says so.
+    fn check_faulted(&self) {
+        let fields: [&[u8]; 2] = [b"f", b"v"];
+        let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+        match self.engine.turn().append(key("one more"), &request) {
+            Err(Halt::Error(error)) => assert_eq!(*error.kind(), ErrorKind::Faulted),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(*self.engine.sync().unwrap_err().kind(), ErrorKind::Faulted);
+        assert_eq!(*self.engine.snapshot().unwrap_err().kind(), ErrorKind::Faulted);
+        assert_eq!(*self.engine.verify().unwrap_err().kind(), ErrorKind::Faulted);
+    }
+
+    /// What is found when the folder is opened again, on a disk that works.
+    fn check_image(&self, image: &MemoryDisk) {
+        let clock = TestClock::new();
+        let engine = Engine::open(Arc::new(image.clone()), clock.clone(), small(Fsync::Always))
+            .unwrap_or_else(|error| panic!("the folder does not open: {error}"));
+        assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
+        let mut digests = Digests::default();
+        let found = self.states[self.acknowledged..].iter().any(|(state, time)| {
+            clock.set(*time);
+            digests.of(&engine).unwrap() == *state
+        });
+        let begun = self.states.len() - 1;
+        assert!(found, "the state is none of steps {}..={begun}", self.acknowledged);
+        crate::streams::add(&engine, "one more", u64::MAX / 2, "goes on");
+        engine.sync().unwrap();
+    }
+}
+
+fn is_of_the_disk(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DiskFull | ErrorKind::Faulted | ErrorKind::Io)
+}
+
+/// How many operations an undisturbed run takes.
+fn operations(script: &Script) -> u64 {
+    let mut pair = Pair::open(script, FaultyDisk::new()).unwrap();
+    assert!(pair.run_to(STEPS).is_ok());
+    assert!(pair.refused.is_empty(), "{:?}", pair.refused);
+    pair.check_living();
+    pair.disk.operations()
+}
+
+fn one_failure(failure: Failure) {
+    let script = Script::new(5, STEPS);
+    let count = operations(&script);
+    let (mut survived, mut faulted) = (0, 0);
+    for operation in (0..count).step_by(if full() { 1 } else { EVERY as usize }) {
+        let disk = FaultyDisk::new();
+        disk.fail_at(operation, failure);
+        let case = Case(format!("{failure:?} at operation {operation}"));
+        let Some(mut pair) = Pair::open(&script, disk.clone()) else {
+            // Mended, the folder opens.
+            let mut pair = Pair::open(&script, disk).expect("the disk works again");
+            assert!(pair.run_to(30).is_ok());
+            pair.check_living();
+            continue;
+        };
+        match pair.run_to(STEPS) {
+            Ok(()) => {
+                survived += 1;
+                assert!(pair.refused.len() < 3, "one failure is not felt for long: {:?}", pair.refused);
+                pair.check_living();
+            }
+            Err(Faulted) => {
+                faulted += 1;
+                pair.check_faulted();
+            }
+        }
+        for keep in [Keep::Everything, Keep::Nothing, Keep::Random(operation)] {
+            let case = Case(format!("then {keep:?}"));
+            pair.check_image(&disk.after_crash(keep));
+            drop(case);
+        }
+        drop(case);
+    }
+    println!("{failure:?}: {count} operations, the engine survived {survived} and stopped at {faulted}");
+    assert!(survived > 2 && faulted > 20);
+}
+
+#[test]
+fn an_io_error_at_every_operation() {
+    one_failure(Failure::Io);
+}
+
+#[test]
+fn no_space_at_every_operation() {
+    one_failure(Failure::Full);
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_step_on() {
+    let script = Script::new(6, STEPS);
+    let (mut refused, mut taken_while_full) = (0, 0);
+    for from in (0..STEPS - FULL_STEPS - 100).step_by(if full() { 1 } else { 12 }) {
+        let case = Case(format!("full from step {from} on"));
+        let disk = FaultyDisk::new();
+        // A limit, so that space is prepared ahead.
+        disk.set_quota(Some(1 << 30));
+        let mut pair = Pair::open(&script, disk.clone()).unwrap();
+        assert!(pair.run_to(from).is_ok());
+        disk.set_quota(Some(disk.used()));
+        assert!(pair.run_to(from + FULL_STEPS).is_ok(), "a full disk stops nothing but what grows");
+        refused += pair.refused.len();
+        taken_while_full += FULL_STEPS - pair.refused.len().min(FULL_STEPS);
+        assert!(pair.refused.iter().all(|kind| matches!(kind, ErrorKind::DiskFull)), "{:?}", pair.refused);
+        pair.check_living();
+        pair.check_image(&disk.after_crash(Keep::Nothing));
+        // Mended without a restart.
+        disk.set_quota(None);
+        pair.refused.clear();
+        assert!(pair.run_to(STEPS).is_ok());
+        assert!(pair.refused.is_empty(), "there is room again: {:?}", pair.refused);
+        pair.check_living();
+        pair.check_image(&disk.after_crash(Keep::Random(from as u64)));
+        drop(case);
+    }
+    println!("full: {refused} refusals, {taken_while_full} steps taken");
+    assert!(refused > 100 && taken_while_full > 100);
+}
+
+/// The smallest entry is refused on a full disk, and deleting goes on.
+#[test]
+fn a_full_disk_refuses_what_grows_and_takes_what_shrinks() {
+    let disk = FaultyDisk::new();
+    disk.set_quota(Some(1 << 30));
+    let engine = Engine::open(Arc::new(disk.clone()), TestClock::new(), small(Fsync::Always)).unwrap();
+    for n in 1..=100 {
+        crate::streams::add(&engine, "s", n, "x");
+    }
+    disk.set_quota(Some(disk.used()));
+    let fields: [&[u8]; 2] = [b"f", &[1; 500]];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    let mut appended = 0;
+    let error = loop {
+        let answer = engine.turn().append(key("t"), &request);
+        match answer {
+            Ok(_) => appended += 1,
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            Err(Halt::Error(error)) => break error,
+        }
+        engine.flush().unwrap();
+    };
+    assert_eq!(*error.kind(), ErrorKind::DiskFull, "after {appended}");
+    for n in 1..=100 {
+        assert_eq!(engine.turn().delete(key("s"), &[EntryId::new(n, 1)]).unwrap(), 1);
+        engine.flush().unwrap();
+    }
+    assert!(!engine.is_faulted());
+    disk.set_quota(None);
+    engine.make_room();
+    engine.turn().append(key("t"), &request).unwrap();
+    engine.flush().unwrap();
+}

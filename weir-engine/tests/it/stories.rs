@@ -1,0 +1,277 @@
+//! Bugs that were found once, each with its story.
+
+use std::sync::Arc;
+
+use weir_core::{EntryId, ErrorKind};
+use weir_engine::{
+    Append, Appended, Digests, Engine, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo, NewId, Options,
+    Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
+};
+use weir_log::{Disk, MemoryDisk};
+
+use crate::script::{BEGIN, TestClock, small};
+use crate::streams::{NS, add, key, values};
+
+fn open_with(disk: &MemoryDisk, options: Options) -> Engine {
+    Engine::open(Arc::new(disk.clone()), TestClock::new(), options).unwrap()
+}
+
+fn open(disk: &MemoryDisk) -> Engine {
+    open_with(disk, small(Fsync::No))
+}
+
+/// Opens the folder again: the same state, and nothing wrong with it.
+fn reopened(disk: &MemoryDisk, engine: Engine) -> Engine {
+    engine.sync().unwrap();
+    let before = engine.dump().unwrap();
+    drop(engine);
+    let engine = open(disk);
+    assert_eq!(engine.dump().unwrap(), before);
+    assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
+    engine
+}
+
+fn snapshots(disk: &MemoryDisk) -> usize {
+    disk.list("snap").unwrap().iter().filter(|name| name.ends_with(".snap")).count()
+}
+
+/// Snapshots are named by the log address they begin at. Where the log stood still the new one took the place of the
+/// old one, but the list had both: the next cleaning removed the file under the newest snapshot's feet.
+#[test]
+fn snapshots_of_an_idle_engine_do_not_remove_each_other() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    add(&engine, "a", 1, "x");
+    for _ in 0..5 {
+        engine.snapshot().unwrap();
+        assert_eq!(snapshots(&disk), 1);
+    }
+    add(&engine, "a", 2, "x");
+    for _ in 0..5 {
+        engine.snapshot().unwrap();
+        assert_eq!(snapshots(&disk), 2);
+    }
+    reopened(&disk, engine).close().unwrap();
+}
+
+/// A snapshot's footer said that it knew everything up to and with the head, and the head is where the next record
+/// begins: swapping two databases right after a snapshot was forgotten at the next start.
+#[test]
+fn a_swap_right_behind_a_snapshot_is_not_forgotten() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    add(&engine, "a", 1, "x");
+    engine.snapshot().unwrap();
+    engine.turn().swap_namespaces(NamespaceNo(0), NamespaceNo(1)).unwrap();
+    let engine = reopened(&disk, engine);
+    assert_eq!(values(&engine, "a"), []);
+    assert_eq!(engine.turn().key_count(NamespaceNo(1)).unwrap(), 1);
+}
+
+/// A snapshot gave the rows of a group to the group with the highest number, whatever it was: groups come in the
+/// order of their names.
+#[test]
+fn a_snapshot_keeps_the_rows_of_groups_apart() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    for group in [b"zebra", b"horse", b"ounce"] {
+        engine.turn().group_create(key("s"), group, GroupStart::After(EntryId::MIN), None, true).unwrap();
+    }
+    (1..=20).for_each(|n| drop(add(&engine, "s", n, "x")));
+    for (group, count) in [(b"zebra", 3), (b"horse", 5), (b"ounce", 7)] {
+        deliver(&engine, group, count);
+    }
+    engine.snapshot().unwrap();
+    reopened(&disk, engine);
+}
+
+fn deliver(engine: &Engine, group: &[u8], count: u64) {
+    let read = ReadGroup {
+        ns: NS,
+        group: group.into(),
+        consumer: b"ann".as_slice().into(),
+        streams: vec![(b"s".as_slice().into(), GroupReadFrom::New)],
+        limits: ReadLimits { count: Some(count), ..ReadLimits::default() },
+        noack: false,
+        claim_idle_min: None,
+    };
+    loop {
+        let answer = engine.turn().read_group(&read);
+        match answer {
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            other => return drop(other.unwrap()),
+        }
+    }
+}
+
+/// All of a key went into one frame of the snapshot, and no reader takes a frame of more than a few megabytes: an
+/// engine with one large key could not write a snapshot at all.
+#[test]
+fn a_snapshot_takes_a_key_of_any_size() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    engine.turn().group_create(key("s"), b"g", GroupStart::After(EntryId::MIN), None, true).unwrap();
+    const ROWS: u64 = 60_000;
+    for n in 1..=ROWS {
+        // IDs that do not compress: about forty bytes a row.
+        add(&engine, "s", n << 45, "x");
+        if n % 500 == 0 {
+            deliver(&engine, b"g", 500);
+        }
+    }
+    engine.snapshot().unwrap();
+    let name = disk.list("snap").unwrap().pop().unwrap();
+    let length = disk.open(&format!("snap/{name}"), weir_log::Open::Read).unwrap().len().unwrap();
+    assert!(length > 1 << 20, "{length}");
+    let engine = reopened(&disk, engine);
+    assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, ROWS);
+}
+
+/// `XSETID` may set the last ID below deleted entries at the end of a stream. The next entry then went into a block
+/// whose IDs only grow, and the block could not be read any more.
+#[test]
+fn ids_may_go_back_below_deleted_entries() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    engine.turn().group_create(key("s"), b"g", GroupStart::After(EntryId::MIN), None, true).unwrap();
+    (1..=20).for_each(|n| drop(add(&engine, "s", n, "x")));
+    deliver(&engine, b"g", 20);
+    let acked: Vec<EntryId> = (6..=20).map(|n| EntryId::new(n, 1)).collect();
+    engine.turn().ack(key("s"), b"g", &acked).unwrap();
+    let trim =
+        Trim { bound: TrimBound::MaxLen(0), approximate: false, limit: 0, references: References::Acked };
+    assert_eq!(engine.turn().trim(key("s"), &trim).unwrap(), 15);
+    let set = SetId { last_id: EntryId::new(7, 0), entries_added: None, max_deleted: None };
+    engine.turn().set_id(key("s"), &set).unwrap();
+    add(&engine, "s", 8, "again");
+    assert_eq!(values(&engine, "s").last().unwrap(), &(EntryId::new(8, 1), "again".into()));
+    let engine = reopened(&disk, engine);
+    for n in 9..300 {
+        add(&engine, "s", n, "more");
+    }
+    assert_eq!(values(&engine, "s").len(), 5 + 1 + 291);
+    engine.snapshot().unwrap();
+    reopened(&disk, engine);
+}
+
+/// Deleting very many entries at once was one record, and a record that fits no segment ends the process.
+#[test]
+fn a_removal_of_any_size_is_written() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    engine.turn().group_create(key("s"), b"g", GroupStart::After(EntryId::MIN), None, true).unwrap();
+    let ids: Vec<EntryId> = (1..=30_000).map(|n| add(&engine, "s", n << 40, "x")).collect();
+    for _ in 0..60 {
+        deliver(&engine, b"g", 500);
+    }
+    let doomed: Vec<EntryId> = ids.iter().copied().filter(|id| (id.ms >> 40) % 10 != 3).collect();
+    loop {
+        let answer = engine.turn().delete_with(key("s"), &doomed, References::Delete);
+        match answer {
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            other => break drop(other.unwrap()),
+        }
+    }
+    assert_eq!(values(&engine, "s").len(), 3_000);
+    let engine = reopened(&disk, engine);
+    assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 3_000);
+}
+
+/// A producer's ID of any length went into the record beside the entry, which alone was measured.
+#[test]
+fn a_producers_ids_are_bounded() {
+    let engine = Engine::memory_with(TestClock::new(), small(Fsync::No));
+    let long = vec![b'x'; 70_000];
+    let fields: [&[u8]; 2] = [b"f", b"v"];
+    for producer in [Producer { id: &long, iid: Some(b"1") }, Producer { id: b"p", iid: Some(&long) }] {
+        let id = NewId::Auto;
+        let request = Append { id, fields: &fields, create: true, trim: None, producer: Some(producer) };
+        let Err(Halt::Error(error)) = engine.turn().append(key("s"), &request) else { panic!("accepted") };
+        assert!(matches!(error.kind(), ErrorKind::LimitReached(_)), "{error}");
+    }
+}
+
+/// A key whose time had come was removed by whoever looked at it, also where nothing could be written any more.
+/// What stands under its name now must not be doubled when there is room again.
+#[test]
+fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
+    let disk = MemoryDisk::new();
+    let clock = TestClock::new();
+    let engine = Engine::open(Arc::new(disk.clone()), clock.clone(), small(Fsync::No)).unwrap();
+    // Only a disk with a limit is asked for space ahead.
+    drop(engine);
+    disk.set_quota(Some(1 << 30));
+    let engine = Engine::open(Arc::new(disk.clone()), clock.clone(), small(Fsync::No)).unwrap();
+    add(&engine, "a", 1, "old");
+    let at = weir_core::Timestamp(BEGIN + 10);
+    engine.turn().expire_at(key("a"), at, weir_engine::ExpireWhen::default()).unwrap();
+    disk.set_quota(Some(1));
+    let full = loop {
+        let fields: [&[u8]; 2] = [b"f", &[7; 200]];
+        let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+        let answer = engine.turn().append(key("filler"), &request);
+        match answer {
+            Ok(Appended::Added { .. }) => engine.flush().unwrap(),
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            Err(Halt::Error(error)) => break error,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(*full.kind(), ErrorKind::DiskFull);
+    // Deletes go on in the reserve, until that is used up too.
+    loop {
+        let answer = engine.turn().set_text(key("t"), b"x", false, "set");
+        assert!(answer.is_err());
+        let gone = engine.turn().delete(key("filler"), &[EntryId::new(1, 1)]);
+        assert_eq!(gone.unwrap_or(0), 0);
+        if engine.turn().persist(key("a")).is_err() {
+            break;
+        }
+        let expire = weir_engine::ExpireWhen::default();
+        if engine.turn().expire_at(key("a"), at, expire).is_err() {
+            break;
+        }
+        engine.flush().unwrap();
+    }
+    let before = engine.watermarks().0;
+    clock.set(BEGIN + 20);
+    assert_eq!(engine.turn().len(key("a")).unwrap(), 0);
+    engine.flush().unwrap();
+    assert_eq!(engine.watermarks().0, before, "nothing was written");
+    disk.set_quota(None);
+    engine.make_room();
+    add(&engine, "a", 2, "new");
+    assert_eq!(values(&engine, "a"), [(EntryId::new(2, 1), "new".into())]);
+    let digest = Digests::default().of(&engine).unwrap();
+    engine.sync().unwrap();
+    drop(engine);
+    let engine = Engine::open(Arc::new(disk), clock, small(Fsync::No)).unwrap();
+    assert_eq!(Digests::default().of(&engine).unwrap(), digest);
+    assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
+}
+
+/// Reclaiming trusted memory: with a trim that no power cut would have kept, it gave back the records of entries
+/// that were there again afterwards.
+#[test]
+fn nothing_is_reclaimed_before_what_made_it_dead_is_on_disk() {
+    let disk = weir_log::faulty::FaultyDisk::new();
+    let clock = TestClock::new();
+    let open = |disk: Arc<dyn Disk>| Engine::open(disk, clock.clone(), small(Fsync::No)).unwrap();
+    let engine = open(Arc::new(disk.clone()));
+    (1..=3_000).for_each(|n| drop(add(&engine, "s", n, "some value of some length")));
+    engine.snapshot().unwrap();
+    add(&engine, "other", 1, "x");
+    let trim =
+        Trim { bound: TrimBound::MaxLen(0), approximate: false, limit: 0, references: References::Keep };
+    engine.turn().trim(key("s"), &trim).unwrap();
+    engine.snapshot().unwrap();
+    (4_000..=4_010).for_each(|n| drop(add(&engine, "s", n, "y")));
+    engine.turn().remove_key(key("other")).unwrap();
+    for n in 1..30 {
+        while engine.background_step().unwrap() {}
+        clock.set(BEGIN + n * 11_000);
+    }
+    assert!(engine.log_stats().segments < 4, "segments were given back");
+    let engine = open(Arc::new(disk.after_crash(weir_log::faulty::Keep::Nothing)));
+    assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
+}
