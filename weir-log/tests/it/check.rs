@@ -211,6 +211,21 @@ fn a_missing_segment_is_damage_where_the_replay_needs_it() {
 }
 
 #[test]
+fn damage_below_the_replay_is_told_and_not_cut() {
+    let (disk, records) = log_of_five();
+    let (damaged, from) = (records[300].0, records[1200].0);
+    flip(&disk, &format!("seg/{:016x}.seg", damaged.0 >> 16), (damaged.0 & 0xffff) + 9);
+    let report = check(&disk, Some(from), &mut |_, _| {}).unwrap();
+    assert!(report.is_damaged() && damages(&report)[0].contains("the log opens without it"), "{report:?}");
+    let sound = check(&disk, None, &mut |_, _| {}).unwrap();
+    assert!(report.end > sound.end, "the log goes on behind what is not needed");
+    assert_eq!(repair(&disk, Some(from), "backup").unwrap().cut, None);
+    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let (_, found) = open(&shared, small(), 5, Some(from)).unwrap();
+    assert_eq!(found, records[1200..]);
+}
+
+#[test]
 fn a_power_cut_during_a_repair_leaves_something_to_repair_or_a_sound_log() {
     let (disk, records) = log_of_five();
     flip(&disk, &format!("seg/{:016x}.seg", records[700].0.0 >> 16), (records[700].0.0 & 0xffff) + 9);

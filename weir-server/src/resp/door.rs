@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
@@ -36,6 +37,15 @@ pub(crate) struct Outgoing {
     pub(crate) tells_state: bool,
 }
 
+/// A time in which clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// On the clock's monotonic scale.
+    pub(crate) until: Duration,
+    /// Whether those that do not write go on.
+    pub(crate) writes_only: bool,
+}
+
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -46,17 +56,20 @@ pub(crate) struct Door {
     pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
-    /// Whether the command at hand may tell something of keys.
-    pub(crate) tells_state: bool,
     /// Bytes of messages in the outbox, each counted for everyone who gets it.
     pub(crate) message_bytes: usize,
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for the end of the pause.
+    pub(crate) postponed: Vec<ClientNo>,
     /// Clients that every command is shown to.
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
     pub(crate) notify: NotifyFlags,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
@@ -67,7 +80,7 @@ pub(crate) struct Door {
     pub(crate) fetched: Option<Fetched>,
     pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: std::time::Duration,
+    pub(crate) started: Duration,
     next_client: u64,
 }
 
@@ -81,12 +94,14 @@ impl Door {
             timers: Timers::default(),
             counters: DoorCounts::default(),
             outbox: Vec::new(),
-            tells_state: true,
             message_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
+            pause: None,
+            postponed: Vec::new(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
             buffered: 0,
@@ -148,7 +163,7 @@ impl Door {
     /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
     pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
         let proto = self.client(to).proto;
-        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: false });
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
     }
 
     /// Sends the messages that nobody asked for behind the answers so far.
@@ -176,6 +191,23 @@ impl Door {
         Some(blocked)
     }
 
+    /// Lets clients that a pause made wait go on.
+    pub(crate) fn end_pause(&mut self) {
+        self.pause = None;
+        self.timers.pause_until = None;
+        for who in std::mem::take(&mut self.postponed) {
+            if let Some(client) = self.clients.get_mut(who) {
+                client.is_postponed = false;
+                self.woken.push(who);
+            }
+        }
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
+        name == b"default"
+    }
+
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
         self.monitors.remove(&no);
@@ -193,11 +225,10 @@ impl Door {
     }
 
     /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
-    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
-        self.outbox.retain(|outgoing| !outgoing.is_message);
         for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
-            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
+            outgoing.reply =
+                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
         }
     }
 

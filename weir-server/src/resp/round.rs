@@ -149,6 +149,7 @@ impl Round<'_> {
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
+        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -162,6 +163,7 @@ impl Round<'_> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
+                    self.door.client(who).asked_at = now;
                     let request = self.batch.args[index].of(link.input(at));
                     while let Err(pause) = dispatch::execute(self.door, self.engine, &mut turn, who, request)
                     {
@@ -172,6 +174,10 @@ impl Round<'_> {
                             self.door.answer(who, Reply::Error(errors::text(&error)));
                             break;
                         }
+                    }
+                    if self.door.client(who).is_postponed {
+                        link.rewind();
+                        continue;
                     }
                     self.door.fetched = None;
                     link.executed(end);

@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bench;
+mod config;
 mod fake_server;
 mod redis;
+mod serve;
+mod weir;

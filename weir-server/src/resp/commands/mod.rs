@@ -2,7 +2,10 @@
 //!
 //! To add a command: a file with a `COMMAND` row and the function it names, and a line in [`FAMILIES`].
 
+pub(crate) mod client_list;
+
 mod client;
+mod client_control;
 mod command;
 mod connection;
 mod copying;

@@ -1,0 +1,139 @@
+//! Opening the data folder, and who holds it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use weir_core::{Clock, ErrorKind};
+use weir_engine::{Engine, Options};
+use weir_log::{Disk, RealDisk};
+
+use crate::exit::refused;
+use crate::settings::{DataDir, Settings};
+
+/// The file that names the process that holds a folder.
+const LOCK: &str = "LOCK";
+
+/// What a server wrote into the LOCK file of its folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: Option<u32>,
+    /// The doors it serves: `resp`, `unix` or `http`, and where.
+    pub(crate) doors: Vec<(String, String)>,
+}
+
+impl Holder {
+    /// What the LOCK file of a folder says, whether or not its writer still lives; `None` without such a file.
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
+        Some(Self::parse(&std::fs::read_to_string(folder.join(LOCK)).ok()?))
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut holder = Self::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            match name {
+                "pid" => holder.pid = value.parse().ok(),
+                _ => holder.doors.push((name.into(), value.into())),
+            }
+        }
+        holder
+    }
+
+    /// Where it serves Redis clients.
+    pub(crate) fn resp(&self) -> Option<&str> {
+        self.doors.iter().find(|(name, _)| name == "resp").map(|(_, value)| &**value)
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => f.write_str("a process")?,
+        }
+        match self.resp() {
+            Some(address) => write!(f, ", which serves {address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether some process has the folder open now. Takes the lock for a moment; makes nothing.
+///
+/// # Errors
+/// When the lock file is there and cannot be asked.
+pub(crate) fn is_held(folder: &Path) -> std::io::Result<bool> {
+    use rustix::fs::{FlockOperation, flock};
+    // Asked for write access, as those who hold it do: a shared file system may want that for an exclusive lock.
+    let file = match std::fs::File::options().read(true).write(true).open(folder.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the engine on what the settings name.
+///
+/// # Errors
+/// Says what to do about it.
+pub(crate) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Engine> {
+    let options = options(settings);
+    let DataDir::Folder(path) = &settings.dir else {
+        return Ok(Engine::memory_with(clock.clone(), options));
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
+    Engine::open(disk, clock.clone(), options).map_err(|error| {
+        let cannot = format!("the data folder {} cannot be opened", path.display());
+        match error.kind() {
+            ErrorKind::InUse => {
+                let holder = Holder::of(path).unwrap_or_default();
+                refused(format!("{cannot}: {holder} holds it; stop that one or give another --dir"))
+            }
+            ErrorKind::Corrupt => {
+                refused(format!("{cannot}: {error}; `weir check {}` says more", path.display()))
+            }
+            _ => anyhow!(error).context(format!("{cannot}: is it a folder that this user may write to?")),
+        }
+    })
+}
+
+fn options(settings: &Settings) -> Options {
+    let bytes = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
+    let mut options = Options { fsync: settings.fsync, ..Options::default() };
+    options.block_cache_bytes = bytes(settings.memory / 8);
+    options.log.ring_bytes = bytes(settings.memory / 64);
+    options
+}
+
+/// A folder as people want to see it.
+pub(crate) fn shown(dir: &DataDir) -> String {
+    match dir {
+        DataDir::Memory => "in memory, gone when the server stops".into(),
+        DataDir::Folder(path) => absolute(path).display().to_string(),
+    }
+}
+
+/// A path from the root, when that can be told.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_tells_who_and_where() {
+        let holder = Holder::parse("pid 71\nresp redis://127.0.0.1:6379\nhttp http://127.0.0.1:8080\n");
+        assert_eq!(holder.pid, Some(71));
+        assert_eq!(holder.to_string(), "process 71, which serves redis://127.0.0.1:6379");
+        assert_eq!(holder.doors[1], ("http".into(), "http://127.0.0.1:8080".into()));
+        assert_eq!(Holder::parse("").to_string(), "a process");
+        assert_eq!(Holder::parse("pid 9\n").to_string(), "process 9");
+    }
+}
