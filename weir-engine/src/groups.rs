@@ -430,9 +430,7 @@ impl Core {
         let now = self.now.0;
         let group = self.group(found, at);
         let most = usize::try_from(query.count).unwrap_or(usize::MAX).min(self.options.limits.reply_entries);
-        let old_enough = |row: &PendingEntry| {
-            row.idle(now).is_none_or(|idle| idle >= query.idle_min)
-        };
+        let old_enough = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= query.idle_min);
         let rows: Vec<PendingRow> = match query.consumer {
             None => group
                 .pending
