@@ -26,6 +26,8 @@ mod digest;
 mod engine;
 mod entries;
 mod flusher;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod groups;
 mod idempotence;

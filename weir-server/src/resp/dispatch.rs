@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use weir_core::ErrorKind;
+use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
-use super::call::{Call, Stop, Wait};
+use super::call::{Call, Fetching, Stop, Wait};
 use super::client::{Blocked, Client, ClientNo, Multi};
 use super::command::{Command, Run, flag};
 use super::door::Door;
@@ -20,19 +20,28 @@ use super::table::find_subcommand;
 /// How long to wait before asking again when the engine could not say.
 const RETRY_PAUSE_MS: u64 = 100;
 
+/// What has to be done before a request can be executed.
+#[derive(Debug)]
+pub(crate) enum Pause {
+    /// The disk has to do something.
+    Cold(Cold),
+    /// The entries of a key have to be fetched.
+    Fetch(Box<Fetching>),
+}
+
 type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
 
 /// Executes one request of one client; its answer is in the outbox afterwards, unless the client waits.
 ///
 /// # Errors
-/// The part of the index that has to be read first; then nothing has happened, and the request is to be tried again.
+/// What has to be done first; then nothing has happened, and the request is to be tried again.
 pub(crate) fn execute(
     door: &mut Door,
     engine: &Engine,
     turn: &mut Turn<'_>,
     who: ClientNo,
     args: Request<'_>,
-) -> Result<(), Cold> {
+) -> Result<(), Pause> {
     let (command, run) = match resolve(door, args) {
         Ok(found) => found,
         Err(text) => {
@@ -52,13 +61,24 @@ pub(crate) fn execute(
         enqueue(door, who, args, command);
         return Ok(());
     }
+    let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
+    door.tells_state = command.flags & touches_keys != 0;
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
-    match run(&mut call) {
+    let answer = run(&mut call);
+    match answer {
         Ok(reply) => door.answer(who, reply),
-        Err(Stop::Cold(cold)) => return Err(cold),
+        Err(Stop::Cold(cold)) => {
+            door.tells_state = true;
+            return Err(Pause::Cold(cold));
+        }
+        Err(Stop::Fetch(fetching)) => {
+            door.tells_state = true;
+            return Err(Pause::Fetch(fetching));
+        }
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
+    door.tells_state = true;
     show(door, who, command, args);
     after_command(door, turn, who, command);
     Ok(())
@@ -173,7 +193,9 @@ fn refusal(stop: Stop) -> Reply {
     match stop {
         Stop::Refused(text) => Reply::Error(text),
         Stop::Engine(error) => Reply::Error(errors::text(&error)),
-        Stop::Cold(_) | Stop::Wait(_) => Reply::error("ERR the command cannot wait inside a transaction"),
+        Stop::Cold(_) | Stop::Fetch(_) | Stop::Wait(_) => {
+            Reply::error("ERR the command cannot wait inside a transaction")
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
+use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
@@ -30,6 +32,8 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
     /// Whether nobody asked for it. A client that does not take such messages is disconnected.
     pub(crate) is_message: bool,
+    /// Whether it may say something of keys, which a failed flush takes back.
+    pub(crate) tells_state: bool,
 }
 
 /// The shared state of one door.
@@ -51,10 +55,17 @@ pub(crate) struct Door {
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
     pub(crate) notify: NotifyFlags,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
+    pub(crate) buffered: usize,
+    /// What the command that is run again was waiting for.
+    pub(crate) fetched: Option<Fetched>,
+    pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: std::time::Duration,
     next_client: u64,
@@ -75,8 +86,12 @@ impl Door {
             channels: Channels::default(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            buffered: 0,
+            fetched: None,
+            random: Random::seeded(clock.now_micros()),
             clock,
             started,
             next_client: 0,
@@ -126,14 +141,14 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
     /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
     pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
         let proto = self.client(to).proto;
-        self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
     }
 
     /// Sends the messages that nobody asked for behind the answers so far.
@@ -143,7 +158,13 @@ impl Door {
             if let Reply::Shared(bytes) = &reply {
                 self.message_bytes += bytes.len();
             }
-            self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+            self.outbox.push(Outgoing {
+                to,
+                proto: client.proto,
+                reply,
+                is_message: true,
+                tells_state: true,
+            });
         }
     }
 
@@ -171,10 +192,11 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash. Messages are dropped.
+    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
+    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
         self.outbox.retain(|outgoing| !outgoing.is_message);
-        for outgoing in &mut self.outbox {
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
             outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }

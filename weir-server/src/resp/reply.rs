@@ -14,8 +14,10 @@ use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
 pub(crate) enum Reply {
     /// `+OK`
     Ok,
-    /// A simple string.
+    /// A simple string known beforehand.
     Simple(&'static str),
+    /// A simple string.
+    Line(Box<str>),
     /// An integer.
     Int(i64),
     /// An entry ID, as a bulk string.

@@ -1,11 +1,14 @@
 //! The RESP door, driven over real sockets.
 
 mod blocking;
+mod cold;
 mod connection;
+mod durability;
 mod groups;
 mod harness;
 mod hostile;
 mod info;
+mod keys;
 mod pubsub;
 mod streams;
 mod tls;

@@ -5,8 +5,14 @@
 mod client;
 mod command;
 mod connection;
+mod copying;
+mod expiry;
+mod keys;
 mod monitor;
+mod object;
 mod pubsub;
+mod scan;
+mod strings;
 mod transaction;
 mod xack;
 mod xadd;
@@ -54,6 +60,54 @@ static FAMILIES: &[&[&Command]] = &[
         &monitor::COMMAND,
     ],
     &[
+        &copying::COPY,
+        &copying::DUMP,
+        &copying::RESTORE,
+        &expiry::EXPIRE,
+        &expiry::EXPIREAT,
+        &expiry::EXPIRETIME,
+        &expiry::PERSIST,
+        &expiry::PEXPIRE,
+        &expiry::PEXPIREAT,
+        &expiry::PEXPIRETIME,
+        &expiry::PTTL,
+        &expiry::TTL,
+        &keys::DBSIZE,
+        &keys::DEL,
+        &keys::EXISTS,
+        &keys::FLUSHALL,
+        &keys::FLUSHDB,
+        &keys::MOVE,
+        &keys::RANDOMKEY,
+        &keys::RENAME,
+        &keys::RENAMENX,
+        &keys::SWAPDB,
+        &keys::TOUCH,
+        &keys::TYPE,
+        &keys::UNLINK,
+        &object::MEMORY,
+        &object::OBJECT,
+        &scan::KEYS,
+        &scan::SCAN,
+    ],
+    &[
+        &strings::APPEND,
+        &strings::DECR,
+        &strings::DECRBY,
+        &strings::GET,
+        &strings::GETDEL,
+        &strings::GETSET,
+        &strings::INCR,
+        &strings::INCRBY,
+        &strings::MGET,
+        &strings::MSET,
+        &strings::PSETEX,
+        &strings::SET,
+        &strings::SETEX,
+        &strings::SETNX,
+        &strings::STRLEN,
+    ],
+    &[
         &transaction::DISCARD,
         &transaction::EXEC,
         &transaction::MULTI,
@@ -87,4 +141,9 @@ static FAMILIES: &[&[&Command]] = &[
 /// Every top-level command.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().flat_map(|family| family.iter().copied())
+}
+
+/// Every command, and every subcommand behind its container.
+pub(crate) fn all_with_subcommands() -> impl Iterator<Item = &'static Command> {
+    all().flat_map(|row| std::iter::once(row).chain(row.subcommands().iter().copied()))
 }
