@@ -16,6 +16,7 @@ mod background;
 mod block;
 mod blocks;
 mod broker;
+mod check;
 mod checks;
 mod chunked;
 mod copying;
@@ -56,6 +57,7 @@ pub use api::{
     Trim, TrimBound,
 };
 pub use broker::Namespace;
+pub use check::{FolderReport, SnapshotReport, check_folder};
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 #[doc(hidden)]
