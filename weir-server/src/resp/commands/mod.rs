@@ -4,6 +4,7 @@
 
 pub(crate) mod client_list;
 
+mod acl;
 mod client;
 mod client_control;
 mod command;
@@ -50,6 +51,7 @@ static FAMILIES: &[&[&Command]] = &[
         &connection::QUIT,
         &connection::RESET,
         &connection::SELECT,
+        &acl::COMMAND,
         &client::COMMAND,
         &command::COMMAND,
     ],
