@@ -30,19 +30,6 @@ pub(crate) enum Pause {
     Fetch(Box<Fetching>),
 }
 
-impl Pause {
-    /// Does it, without the engine's lock.
-    pub(crate) fn end(self, door: &mut Door, engine: &Engine) -> Result<(), Error> {
-        match self {
-            Self::Cold(cold) => engine.warm(cold),
-            Self::Fetch(fetching) => {
-                door.fetched = Some(fetching.complete(engine)?);
-                Ok(())
-            }
-        }
-    }
-}
-
 type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
 
 /// Executes one request of one client; its answer is in the outbox afterwards, unless the client waits.
@@ -90,8 +77,14 @@ pub(crate) fn execute(
     let answer = run(&mut call);
     match answer {
         Ok(reply) => door.answer(who, reply),
-        Err(Stop::Cold(cold)) => return Err(Pause::Cold(cold)),
-        Err(Stop::Fetch(fetching)) => return Err(Pause::Fetch(fetching)),
+        Err(Stop::Cold(cold)) => {
+            door.tells_state = true;
+            return Err(Pause::Cold(cold));
+        }
+        Err(Stop::Fetch(fetching)) => {
+            door.tells_state = true;
+            return Err(Pause::Fetch(fetching));
+        }
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }

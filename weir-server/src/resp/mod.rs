@@ -31,6 +31,7 @@ mod pool;
 mod pubsub;
 mod random;
 mod reactor;
+mod readers;
 mod render;
 mod reply;
 mod round;

@@ -3,6 +3,7 @@
 mod acl;
 mod blocking;
 mod clients;
+mod cold;
 mod connection;
 mod durability;
 mod groups;

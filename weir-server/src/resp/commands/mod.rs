@@ -56,15 +56,6 @@ static FAMILIES: &[&[&Command]] = &[
         &command::COMMAND,
     ],
     &[
-        &pubsub::PSUBSCRIBE,
-        &pubsub::PUBLISH,
-        &pubsub::PUBSUB,
-        &pubsub::PUNSUBSCRIBE,
-        &pubsub::SUBSCRIBE,
-        &pubsub::UNSUBSCRIBE,
-        &monitor::COMMAND,
-    ],
-    &[
         &copying::COPY,
         &copying::DUMP,
         &copying::RESTORE,
@@ -111,6 +102,15 @@ static FAMILIES: &[&[&Command]] = &[
         &strings::SETEX,
         &strings::SETNX,
         &strings::STRLEN,
+    ],
+    &[
+        &monitor::COMMAND,
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
     ],
     &[
         &transaction::DISCARD,
