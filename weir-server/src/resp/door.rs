@@ -8,7 +8,7 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
-use super::acl::{Acl, Refusal};
+use super::acl::{self, Acl, Refusal, User};
 use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::commands::client_list;
@@ -211,6 +211,27 @@ impl Door {
     /// Whether there is a user of this name.
     pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
         self.acl.get(name).is_some()
+    }
+
+    /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
+    /// connected stay so.
+    pub(crate) fn set_password(&mut self, password: Option<String>) {
+        let mut user = (**self.acl.default_user()).clone();
+        user.no_password = password.is_none();
+        user.passwords = password.iter().map(|password| acl::hash(password.as_bytes())).collect();
+        self.config.password = password;
+        self.replace_user(Arc::new(user));
+    }
+
+    /// Puts a user in place of the one of the same name, for its connections, too; `false` when there are too many.
+    pub(crate) fn replace_user(&mut self, user: Arc<User>) -> bool {
+        if !self.acl.put(user.clone()) {
+            return false;
+        }
+        for who in self.clients_of(&user.name) {
+            self.client(who).user = user.clone();
+        }
+        true
     }
 
     /// The clients of a user.

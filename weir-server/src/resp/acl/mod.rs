@@ -18,7 +18,7 @@ use weir_resp::Request;
 use super::command::{Command, flag};
 
 pub(crate) use log::{AclLog, Refusal};
-pub(crate) use user::User;
+pub(crate) use user::{User, hash};
 
 /// Users at a time.
 pub(crate) const USERS_MAX: usize = 10_000;

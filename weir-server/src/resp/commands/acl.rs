@@ -117,11 +117,10 @@ fn set_user(call: &mut Call<'_, '_>) -> Answer {
         })?;
     }
     let user = Arc::new(user);
-    if !call.door.acl.put(user.clone()) {
+    if !call.door.replace_user(user.clone()) {
         return Err("ERR too many users".into());
     }
     for who in call.door.clients_of(name) {
-        call.door.client(who).user = user.clone();
         if !may_listen(call, who, &user) {
             disconnect(call, who);
         }
