@@ -86,7 +86,7 @@ pub(crate) fn execute(
     }
     door.tells_state = true;
     show(door, who, command, args);
-    after_command(door, turn, who, command);
+    after_command(door, turn, command);
     Ok(())
 }
 
@@ -228,7 +228,7 @@ fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
 }
 
 /// Serves whom the command made something visible for, before anybody else's command runs.
-fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
+fn after_command(door: &mut Door, turn: &mut Turn<'_>, command: &'static Command) {
     door.counters.commands += 1;
     if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
         turn.serve_waiters();
