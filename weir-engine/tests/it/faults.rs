@@ -19,7 +19,7 @@ use crate::streams::key;
 /// Steps of a run.
 const STEPS: usize = 600;
 /// By default one in so many operations fails.
-const EVERY: u64 = 17;
+const EVERY: u64 = 7;
 /// A disk stays full for so many steps.
 const FULL_STEPS: usize = 150;
 
