@@ -303,11 +303,18 @@ impl Core {
         }
     }
 
-    /// Sets a string value, in place of whatever the key holds. `keep_ttl` leaves its expiry.
+    /// Sets a string value, in place of whatever the key holds. `keep_ttl` leaves its expiry; `event` is what keyspace
+    /// notifications call the change.
     ///
     /// # Errors
     /// [`ErrorKind::LimitReached`], [`ErrorKind::DiskFull`].
-    pub fn set_text(&mut self, key: KeyRef<'_>, value: &[u8], keep_ttl: bool) -> Result<(), Halt> {
+    pub fn set_text(
+        &mut self,
+        key: KeyRef<'_>,
+        value: &[u8],
+        keep_ttl: bool,
+        event: &'static str,
+    ) -> Result<(), Halt> {
         let found = self.find(key)?;
         self.check_name(key.name)?;
         if value.len() > self.options.limits.text_bytes.min(self.appender.max_record() / 2) {
@@ -340,7 +347,7 @@ impl Core {
         self.untie();
         self.touched(key);
         self.signal(key);
-        self.event(key, "set");
+        self.event(key, event);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -67,8 +68,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         done.store(true, Ordering::Relaxed);
     });
+    read_back(&log)?;
     let appender = appender.into_inner()?;
     log.close(appender)?;
+    Ok(())
+}
+
+/// Reads what is left: in order, by hundreds of neighbours, one by one; the newest and the oldest.
+fn read_back(log: &Log) -> Result<(), Box<dyn Error>> {
+    let mut lsns = Vec::new();
+    let began = Instant::now();
+    let end = log.scan(Lsn(0), &mut |lsn, _| {
+        lsns.push(lsn);
+        ControlFlow::Continue(())
+    })?;
+    println!("scan up to {end}: {:.1} M records/s", lsns.len() as f64 / began.elapsed().as_secs_f64() / 1e6);
+    let newest = &lsns[lsns.len().saturating_sub(20_000)..];
+    let oldest = &lsns[..lsns.len().min(20_000)];
+    for (name, lsns) in [("newest", newest), ("oldest", oldest)] {
+        for count in [1, 10, 100] {
+            let began = Instant::now();
+            let mut bytes = 0;
+            for lsns in lsns.chunks(count) {
+                log.read_many(lsns, &mut |_, body| {
+                    bytes += body.len();
+                    ControlFlow::Continue(())
+                })?;
+            }
+            let each = began.elapsed().as_secs_f64() * 1e9 / lsns.len() as f64;
+            println!("{name}, {count} at a time: {each:.0} ns per record");
+        }
+    }
     Ok(())
 }
 

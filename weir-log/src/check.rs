@@ -25,8 +25,12 @@ pub struct CheckReport {
     pub records: u64,
     /// Bytes of valid records, without their frames.
     pub bytes: u64,
+    /// Where the first segment begins.
+    pub begin: Lsn,
     /// Where the log ends.
     pub end: Lsn,
+    /// Where a repair would cut; None when nothing keeps the log from opening.
+    pub cut: Option<Lsn>,
     /// Everything worth saying, in log order.
     pub findings: Vec<Finding>,
 }
@@ -43,7 +47,7 @@ impl CheckReport {
 pub enum Severity {
     /// Worth knowing; the log opens.
     Note,
-    /// Something that was durable once is lost; the log does not open.
+    /// Something that was durable once is lost. The log does not open, unless the remedy says so.
     Damage,
 }
 
@@ -81,12 +85,15 @@ impl fmt::Display for Finding {
 
 const REPAIR: &str =
     "restore a backup, or cut here with `weir check DIR --repair`, which keeps a copy of what it cuts";
+const NOT_NEEDED: &str =
+    "the log opens without it, what lies here cannot be read; delete it, or restore a backup";
 const NOTHING_TO_DO: &str = "nothing to do";
 
 /// Looks at the log in the folder `seg` of `disk`, and shows `visit` every valid record in order.
 ///
-/// `from` is where the next open would begin to replay, if that is known: a missing segment is damage above it.
-/// Without it a missing segment is only a note, since it may have been taken back. The log must not be open.
+/// `from` is where the next open would begin to replay, if that is known: a missing segment is damage above it, and
+/// damaged records below it are in nobody's way. Without it a missing segment is only a note, since it may have been
+/// taken back. The log must not be open.
 pub fn check(
     disk: &dyn Disk,
     from: Option<Lsn>,
@@ -99,7 +106,7 @@ pub fn check(
 pub(crate) struct Survey {
     pub(crate) report: CheckReport,
     pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
-    /// Where the first damage begins, at the begin of its transaction.
+    /// Where the first damage that keeps the log from opening begins, at the begin of its transaction.
     pub(crate) cut: Option<Cut>,
 }
 
@@ -124,6 +131,7 @@ pub(crate) fn survey(
         geometry: None,
         proof: BTreeMap::new(),
         clean: 0,
+        from: from.unwrap_or_default().0,
         transaction: None,
         cut: None,
     };
@@ -133,6 +141,7 @@ pub(crate) fn survey(
     surveyor.open_segments(disk, &names)?;
     surveyor.collect_proof()?;
     surveyor.walk(from, visit)?;
+    surveyor.report.cut = surveyor.cut.map(|cut| Lsn(cut.lsn));
     Ok(Survey { report: surveyor.report, segments: surveyor.segments, cut: surveyor.cut })
 }
 
@@ -143,6 +152,8 @@ struct Surveyor {
     /// For each segment, up to which address something in it or behind it proves that the log was durable.
     proof: BTreeMap<u64, u64>,
     clean: u64,
+    /// Below this an open does not look at records.
+    from: u64,
     /// Begin of the transaction that is open where the walk is.
     transaction: Option<Cut>,
     cut: Option<Cut>,
@@ -162,6 +173,17 @@ impl Surveyor {
         if self.cut.is_none_or(|earlier| cut.lsn < earlier.lsn) {
             self.cut = Some(cut);
         }
+    }
+
+    /// Records that cannot be read: in the way only where an open looks at them.
+    fn damaged_records(&mut self, file: &str, at: Cut, until: u64) {
+        let what = format!("no valid record stands here, nor up to address {until}");
+        if until > self.from {
+            return self.damage(file, at, what);
+        }
+        let lsn = Some(Lsn(at.lsn));
+        let (severity, file, offset, remedy) = (Severity::Damage, file.to_owned(), at.offset, NOT_NEEDED);
+        self.report.findings.push(Finding { severity, file, offset, lsn, what, remedy });
     }
 
     fn open_segments(&mut self, disk: &dyn Disk, names: &Names) -> io::Result<()> {
@@ -215,6 +237,7 @@ impl Surveyor {
 
     fn walk(&mut self, from: Option<Lsn>, visit: &mut dyn FnMut(Lsn, &[u8])) -> io::Result<()> {
         let Some((geometry, _)) = self.geometry else { return Ok(()) };
+        self.report.begin = Lsn(self.segments.keys().next().map_or(0, |no| geometry.base(*no)));
         let mut expected = None;
         let segments: Vec<_> = self.segments.values().cloned().collect();
         for segment in segments {
@@ -297,9 +320,8 @@ impl Surveyor {
                         return Ok(Some(lsn));
                     }
                     let next = if whole { None } else { tail::next_watermark(segment, lsn, end)? };
-                    let until = next.unwrap_or(end);
-                    let what = format!("no valid record stands here, nor up to address {until}");
-                    self.damage(&segment.path, Cut { segment: segment.no, offset, lsn }, what);
+                    let at = Cut { segment: segment.no, offset, lsn };
+                    self.damaged_records(&segment.path, at, next.unwrap_or(end));
                     self.transaction = None;
                     let Some(next) = next else { return Ok(None) };
                     frames = Frames::new(segment, next, end, Vec::new());

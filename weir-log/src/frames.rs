@@ -164,7 +164,6 @@ impl<'a> Frames<'a> {
         self.buffer_at = self.offset;
         if let (Some(ring), Layout::Plain { .. }) = (self.ring, &self.segment.layout) {
             let lsn = self.segment.base + self.offset;
-            self.buffer.clear();
             if ring.copy(lsn..lsn + wanted, &mut self.buffer) {
                 return Ok(wanted >= need as u64);
             }

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::error::beside;
 use crate::folder;
 use crate::lsn::Geometry;
+use crate::read::Buffers;
 use crate::ring::Ring;
 use crate::segment::{Segment, SegmentInfo, SegmentState};
 use crate::space::Space;
@@ -47,6 +48,7 @@ pub struct Log {
     pub(crate) durable: AtomicU64,
     pub(crate) fault: Fault,
     pub(crate) ring: Ring,
+    pub(crate) buffers: Buffers,
     pub(crate) space: Space,
     pub(crate) counters: Counters,
     pub(crate) gate: Mutex<Gate>,

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::frame::{self, END, HEADER, Parsed, WATERMARK};
 use crate::frames::{Frames, Step, Wait, read_with};
@@ -19,6 +19,27 @@ const SPAN_MAX: u64 = 256 << 10;
 const GAP_MAX: u64 = 16 << 10;
 /// Read behind the beginning of the last record of a span, in the hope that it is no longer.
 const GUESS: u64 = 1 << 10;
+
+/// Buffers kept for reuse, and how large one of them may be.
+const BUFFERS_MAX: usize = 8;
+const BUFFER_BYTES_MAX: usize = 512 << 10;
+
+/// Buffers of readers that are done.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().expect("no panic under this lock").pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, buffer: Vec<u8>) {
+        let mut free = self.0.lock().expect("no panic under this lock");
+        if free.len() < BUFFERS_MAX && buffer.capacity() <= BUFFER_BYTES_MAX {
+            free.push(buffer);
+        }
+    }
+}
 
 /// What a reader of many records does with the body of each, given its index.
 pub type VisitBody<'a> = dyn FnMut(usize, &[u8]) -> ControlFlow<()> + 'a;
@@ -40,8 +61,20 @@ impl Log {
     }
 
     fn read_spans(&self, lsns: &[Lsn], wait: Wait, visit: &mut VisitBody<'_>) -> Result<(), ReadError> {
+        let mut buffer = self.buffers.take();
+        let read = self.read_into(lsns, wait, visit, &mut buffer);
+        self.buffers.give_back(buffer);
+        read
+    }
+
+    fn read_into(
+        &self,
+        lsns: &[Lsn],
+        wait: Wait,
+        visit: &mut VisitBody<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
         let written = self.written().0;
-        let mut buffer = Vec::new();
         let mut index = 0;
         while index < lsns.len() {
             let (count, span) = self.span_of(&lsns[index..]);
@@ -50,8 +83,7 @@ impl Log {
             }
             let segment = self.segment_at(span.start)?;
             let limit = written.min(self.geometry.end(segment.no));
-            let mut window =
-                Window { log: self, segment: &segment, at: span.start, limit, buffer: &mut buffer, wait };
+            let mut window = Window { log: self, segment: &segment, at: span.start, limit, buffer, wait };
             let flow = match segment.layout {
                 Layout::Plain { .. } => window.plain(index, &lsns[index..index + count], span.end, visit)?,
                 Layout::Compacted(_) => window.compacted(index, &lsns[index..index + count], visit)?,
@@ -174,7 +206,6 @@ impl Window<'_> {
 
     /// Makes the window reach to `end`, or to the end of the file.
     fn fetch(&mut self, end: u64) -> Result<(), ReadError> {
-        self.buffer.clear();
         if self.log.ring.copy(self.at..end, self.buffer) {
             return Ok(());
         }

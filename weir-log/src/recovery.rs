@@ -18,6 +18,7 @@ use crate::frame::{END, TXN_MORE, WATERMARK, u64_at};
 use crate::frames::{Frames, Step};
 use crate::log::{Fault, Log, Opened};
 use crate::lsn::{PAGE_LEN, page_down, page_up};
+use crate::read::Buffers;
 use crate::ring::Ring;
 use crate::segment::{self, Header, Segment};
 use crate::space::Space;
@@ -293,6 +294,7 @@ impl Recovery<'_> {
             written: AtomicU64::new(cut),
             durable: AtomicU64::new(cut),
             fault: Fault::default(),
+            buffers: Buffers::default(),
             ring: Ring::new(options.ring_size(), cut),
             space: Space::new(spares),
             counters: Counters::default(),

@@ -36,12 +36,13 @@ impl Ring {
         state.range = state.range.start.max(end.saturating_sub(size))..end;
     }
 
-    /// Appends the bytes of `range` to `into`; false when they are not all here.
+    /// Makes `into` the bytes of `range`; false, and `into` as it was, when they are not all here.
     pub(crate) fn copy(&self, range: Range<u64>, into: &mut Vec<u8>) -> bool {
         let state = self.state.read().expect("no panic under this lock");
         if range.start < state.range.start || range.end > state.range.end {
             return false;
         }
+        into.clear();
         let len = (range.end - range.start) as usize;
         let from = state.index(range.start);
         let first = len.min(state.bytes.len() - from);
@@ -78,11 +79,11 @@ mod tests {
         assert!(ring.copy(102..110, &mut out));
         assert_eq!(out, b"cdefghij");
         ring.push(113, b"k");
-        out.clear();
-        assert!(ring.copy(108..110, &mut out) && ring.copy(113..114, &mut out));
-        assert_eq!(out, b"ijk");
+        assert!(ring.copy(108..110, &mut out));
+        assert_eq!(out, b"ij");
+        assert!(ring.copy(113..114, &mut out));
+        assert_eq!(out, b"k");
         ring.push(200, b"0123456789");
-        out.clear();
         assert!(!ring.copy(113..114, &mut out) && !ring.copy(209..211, &mut out));
         assert!(ring.copy(202..210, &mut out));
         assert_eq!(out, b"23456789");

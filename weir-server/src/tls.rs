@@ -25,7 +25,8 @@ impl Identity {
             .map_err(|error| invalid("the file of certificates cannot be read", certificates, error))?;
         let private = PrivateKeyDer::from_pem_file(key)
             .map_err(|error| invalid("the file with the private key cannot be read", key, error))?;
-        Self::new(chain, private).map_err(|error| invalid("certificate and key are refused", certificates, error))
+        Self::new(chain, private)
+            .map_err(|error| invalid("certificate and key are refused", certificates, error))
     }
 
     /// An identity from a chain of certificates and the key to the first of them.
@@ -51,5 +52,7 @@ fn invalid(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
     let error = error.into();
-    Error::new(ErrorKind::Invalid(what)).with_context(format!("{}: {error}", path.display())).with_source(error)
+    Error::new(ErrorKind::Invalid(what))
+        .with_context(format!("{}: {error}", path.display()))
+        .with_source(error)
 }

@@ -1,11 +1,22 @@
 //! The `weir` program: command line, configuration, wiring, signals; and nothing else.
 
 mod bench;
+mod check;
+mod config;
+mod exit;
+mod files;
+mod folder;
+mod listen;
+mod logging;
+mod output;
 mod serve;
+mod settings;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// A durable stream broker that serves every Redis Streams client.
 #[derive(Debug, Parser)]
@@ -21,18 +32,40 @@ enum Command {
     Serve(serve::Args),
     /// Measure a RESP server, or two against each other
     Bench(bench::BenchArgs),
+    /// Verify a data folder, and mend it with --repair
+    Check(check::Args),
+    /// Show the settings and where each comes from
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print a script that completes weir's commands in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Serve(args) => serve::run(args),
-        Command::Bench(args) => bench::run(args),
-    };
-    match outcome {
+    match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn completions(shell: Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+    output::print_line(String::from_utf8_lossy(&script).trim_end())
 }

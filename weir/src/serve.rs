@@ -1,198 +1,150 @@
 //! `weir serve`: an engine on a data folder, and the doors to it.
 
-use std::io::IsTerminal as _;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
-use clap::ValueEnum;
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use weir_core::{Clock, ErrorKind, SystemClock};
-use weir_engine::{Engine, Fsync, Options};
-use weir_log::{Disk, RealDisk};
-use weir_server::Limits;
-use weir_server::resp::{Config, Listener, Server};
+use weir_core::{Clock, SystemClock};
+use weir_engine::Engine;
+use weir_server::http::{Facts, HttpServer};
+use weir_server::resp::{Config, Listener, Server, Stopper};
+use weir_server::{DoorStats, Limits};
 
-/// The data folder that stands for memory.
-const MEMORY: &str = "memory:";
+use crate::settings::{DataDir, Given, Settings, Written};
+use crate::{files, folder, listen, logging};
 
 /// What `weir serve` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Data folder, or `memory:` for nothing on disk.
-    #[arg(long, env = "WEIR_DIR", default_value = "weir-data")]
-    dir: String,
-    /// Address for Redis clients.
-    #[arg(long, env = "WEIR_RESP", default_value = "127.0.0.1:6379")]
-    resp: String,
-    /// Path of a Unix socket for Redis clients, in addition.
-    #[arg(long, env = "WEIR_UNIX_SOCKET")]
+    #[command(flatten)]
+    given: Given,
+}
+
+/// What was opened, and where; all of it is closed by its owner.
+struct Doors {
+    resp: Vec<Listener>,
+    resp_address: Option<SocketAddr>,
     unix_socket: Option<PathBuf>,
-    /// When answers may leave: `always` = when on disk, `everysec` and `no` = when handed to the system.
-    #[arg(long, env = "WEIR_FSYNC", value_enum, default_value_t = FsyncArg::Everysec)]
-    fsync: FsyncArg,
-    /// Password that clients have to give.
-    #[arg(long, env = "WEIR_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Serve other machines without a token.
-    #[arg(long, env = "WEIR_INSECURE")]
-    insecure: bool,
-    /// How log lines look.
-    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FsyncArg {
-    Always,
-    Everysec,
-    No,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+    http: Option<std::net::TcpListener>,
+    http_address: Option<SocketAddr>,
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(args: Args) -> Result<()> {
-    start_logging(args.log_format);
-    let address = resolve(&args.resp)?;
-    if !address.ip().is_loopback() && args.token.is_none() && !args.insecure {
-        bail!(
-            "{address} can be reached from other machines and there is no token; \
-             give --token, or --insecure if that is meant"
-        );
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let written = Written::from_process(&args.given)?;
+    let settings = Settings::of(&written)?;
+    settings.check()?;
+    logging::start(settings.log_format, &settings.log)?;
+    if let Some(file) = &written.file {
+        tracing::info!(file = %file.display(), "settings read");
     }
+    // Addresses first: a taken one is found before a large folder is opened.
+    let doors = Doors::open(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let engine = open_engine(&args, &clock)?;
-    let served = serve(&args, address, &engine, clock);
+    let engine = folder::open(&settings, &clock)?;
+    let unix_socket = doors.unix_socket.clone();
+    let served = serve(&settings, doors, &engine, clock);
     let closed = engine.close().context("the data folder could not be closed cleanly");
+    if let Some(path) = unix_socket {
+        // The file is of no use any more; a successor replaces it if it stays.
+        drop(std::fs::remove_file(path));
+    }
     served.and(closed)
 }
 
-fn serve(args: &Args, address: SocketAddr, engine: &Engine, clock: Arc<dyn Clock>) -> Result<()> {
-    let listener = TcpListener::bind(address).map_err(|error| bind_error(address, error))?;
-    let address = listener.local_addr()?;
-    let mut listeners = vec![Listener::tcp(listener)?];
-    if let Some(path) = &args.unix_socket {
-        listeners.push(Listener::unix(bind_unix(path)?)?);
+impl Doors {
+    fn open(settings: &Settings) -> Result<Self> {
+        let resp_socket = settings.resp.map(|address| listen::tcp("resp", address)).transpose()?;
+        let http = settings.http.map(|address| listen::tcp("http", address)).transpose()?;
+        let address = |listener: &std::net::TcpListener| listener.local_addr();
+        let resp_address = resp_socket.as_ref().map(address).transpose()?;
+        let http_address = http.as_ref().map(address).transpose()?;
+        let mut resp = Vec::new();
+        resp.extend(resp_socket.map(Listener::tcp).transpose()?);
+        if let Some(path) = &settings.unix_socket {
+            resp.push(Listener::unix(listen::unix(path)?)?);
+        }
+        Ok(Self { resp, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
     }
+
+    /// The addresses, one a line, as the LOCK file tells them to other programs.
+    fn lines(&self) -> String {
+        let mut lines = String::new();
+        if let Some(address) = self.resp_address {
+            lines.push_str(&format!("resp redis://{address}\n"));
+        }
+        if let Some(path) = &self.unix_socket {
+            lines.push_str(&format!("unix {}\n", path.display()));
+        }
+        if let Some(address) = self.http_address {
+            lines.push_str(&format!("http http://{address}\n"));
+        }
+        lines
+    }
+}
+
+fn serve(settings: &Settings, doors: Doors, engine: &Engine, clock: Arc<dyn Clock>) -> Result<()> {
+    announce(&settings.dir, &doors, engine);
+    let stats = Arc::new(DoorStats::default());
+    let facts =
+        Facts::new(engine.clone(), stats.clone(), env!("CARGO_PKG_VERSION"), settings.token.as_deref());
+    let facts = Arc::new(facts);
     let config = Config {
-        limits: Limits::default(),
-        password: args.token.clone(),
-        dir: args.dir.clone(),
+        limits: Limits { clients: files::clients(settings.clients), ..Limits::default() },
+        password: settings.token.clone(),
+        dir: settings.dir.to_string(),
+        stats,
         ..Config::default()
     };
-    let server = Server::new(listeners, engine.clone(), clock, config)?;
-    let stopper = server.stopper();
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let handle = signals.handle();
-    let watcher = std::thread::Builder::new().name("weir-signals".into()).spawn(move || {
-        for signal in &mut signals {
-            tracing::info!(signal, "stopping");
-            stopper.stop();
-        }
-    })?;
-    announce(args, address, engine);
-    let ran = server.run().context("the server stopped");
-    handle.close();
-    watcher.join().map_err(|_| anyhow!("the signal thread panicked"))?;
-    if let Some(path) = &args.unix_socket {
-        // The file is of no use any more; a successor replaces it if it stays.
-        drop(std::fs::remove_file(path));
+    let server = Server::new(doors.resp, engine.clone(), clock, config)?;
+    let http = doors.http.map(|listener| HttpServer::start(listener, facts.clone())).transpose()?;
+    let ran = run_until_signalled(server, &facts);
+    if let Some(http) = http {
+        http.stop();
     }
     ran
 }
 
-#[expect(clippy::print_stdout, reason = "scripts read the address from here")]
-fn announce(args: &Args, address: SocketAddr, engine: &Engine) {
+fn run_until_signalled(server: Server, facts: &Arc<Facts>) -> Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let handle = signals.handle();
+    let (stopper, facts) = (server.stopper(), facts.clone());
+    let watcher = std::thread::Builder::new()
+        .name("weir-signals".into())
+        .spawn(move || watch(&mut signals, &stopper, &facts))?;
+    let ran = server.run().context("the server stopped");
+    handle.close();
+    watcher.join().map_err(|_| anyhow!("the signal thread panicked"))?;
+    ran
+}
+
+fn watch(signals: &mut Signals, stopper: &Stopper, facts: &Facts) {
+    let mut asked = false;
+    for signal in signals {
+        if asked && signal == SIGINT {
+            // Whoever asks twice does not want to wait. What was acknowledged is in the log all the same.
+            tracing::warn!("interrupted");
+            std::process::exit(130);
+        }
+        asked = true;
+        tracing::info!(signal, "stopping");
+        facts.stopping();
+        stopper.stop();
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "scripts read the addresses from here")]
+fn announce(dir: &DataDir, doors: &Doors, engine: &Engine) {
+    let lines = doors.lines();
+    if let Err(error) = engine.announce(&lines) {
+        tracing::warn!(%error, "the LOCK file could not be given this server's addresses");
+    }
     println!("weir {} serves Redis Streams clients", env!("CARGO_PKG_VERSION"));
-    println!("  resp  redis://{address}");
-    if let Some(path) = &args.unix_socket {
-        println!("  unix  {}", path.display());
+    for (door, address) in lines.lines().filter_map(|line| line.split_once(' ')) {
+        println!("  {door}  {address}");
     }
-    println!("  data  {}", shown_dir(&args.dir));
-    if let Err(error) = engine.announce(&format!("resp {address}\n")) {
-        tracing::warn!(%error, "the LOCK file could not be given this server's address");
-    }
-}
-
-fn shown_dir(dir: &str) -> String {
-    if dir == MEMORY {
-        return "in memory, gone when the server stops".into();
-    }
-    std::path::absolute(dir).map_or_else(|_| dir.into(), |path| path.display().to_string())
-}
-
-fn open_engine(args: &Args, clock: &Arc<dyn Clock>) -> Result<Engine> {
-    let fsync = match args.fsync {
-        FsyncArg::Always => Fsync::Always,
-        FsyncArg::Everysec => Fsync::EverySecond,
-        FsyncArg::No => Fsync::No,
-    };
-    let options = Options { fsync, ..Options::default() };
-    if args.dir == MEMORY {
-        return Ok(Engine::memory_with(clock.clone(), options));
-    }
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&args.dir));
-    Engine::open(disk, clock.clone(), options).map_err(|error| {
-        let remedy = match error.kind() {
-            ErrorKind::InUse => "another server holds it; stop that one or give another --dir",
-            ErrorKind::Corrupt => "run `weir check` on it",
-            _ => "is it a folder that this user may write to?",
-        };
-        anyhow!(error).context(format!("the data folder {} cannot be opened: {remedy}", args.dir))
-    })
-}
-
-fn resolve(address: &str) -> Result<SocketAddr> {
-    let with_host = if address.starts_with(':') { format!("127.0.0.1{address}") } else { address.to_owned() };
-    if let Ok(port) = address.parse::<u16>() {
-        return Ok(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port));
-    }
-    with_host
-        .to_socket_addrs()
-        .with_context(|| format!("{address} is no address; write host:port"))?
-        .next()
-        .with_context(|| format!("{address} stands for no address"))
-}
-
-fn bind_error(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "another program listens there (a Redis?); stop it or give another --resp, for example --resp \
-             127.0.0.1:6380"
-        }
-        std::io::ErrorKind::PermissionDenied => "this user may not; ports below 1024 need more rights",
-        _ => "give another --resp",
-    };
-    anyhow!(error).context(format!("cannot listen on {address}: {remedy}"))
-}
-
-fn bind_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {
-    use std::os::unix::net::{UnixListener, UnixStream};
-    if path.exists() {
-        if UnixStream::connect(path).is_ok() {
-            bail!("another program listens on {}; stop it or give another --unix-socket", path.display());
-        }
-        // Left behind by a server that was killed.
-        std::fs::remove_file(path).with_context(|| format!("removing the old socket {}", path.display()))?;
-    }
-    UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
-}
-
-fn start_logging(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    match format {
-        LogFormat::Text => lines.with_target(false).init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    println!("  data  {}", folder::shown(dir));
 }

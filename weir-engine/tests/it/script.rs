@@ -217,7 +217,7 @@ impl Command {
                 core.expire_due();
                 Ok(())
             }
-            Self::SetText { name, value, keep_ttl } => core.set_text(name.key(), value, *keep_ttl),
+            Self::SetText { name, value, keep_ttl } => core.set_text(name.key(), value, *keep_ttl, "set"),
             Self::Idempotence { name, duration, ids } => {
                 core.configure_idempotence(name.key(), *duration, *ids)
             }

@@ -220,7 +220,7 @@ fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
     assert_eq!(*full.kind(), ErrorKind::DiskFull);
     // Deletes go on in the reserve, until that is used up too.
     loop {
-        let answer = engine.turn().set_text(key("t"), b"x", false);
+        let answer = engine.turn().set_text(key("t"), b"x", false, "set");
         assert!(answer.is_err());
         let gone = engine.turn().delete(key("filler"), &[EntryId::new(1, 1)]);
         assert_eq!(gone.unwrap_or(0), 0);

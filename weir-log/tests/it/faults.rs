@@ -62,6 +62,28 @@ fn after_a_failed_flush_nothing_is_written_and_durable_records_are_still_read() 
     assert_eq!(open(&image, small(), 2, None).unwrap().1, [(kept, b"kept".to_vec())]);
 }
 
+#[test]
+fn a_failed_write_moves_no_watermark() {
+    let disk = FaultyDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, small(), 1, None).unwrap();
+    let log = Arc::clone(&opened.log);
+    let before = log.written();
+    // Across a change of segments: the first write goes through, the second does not.
+    for n in 0..20 {
+        opened.appender.append(|buffer| buffer.extend_from_slice(&body(n, 5000)));
+    }
+    opened.appender.submit();
+    while log.background_step().unwrap() {}
+    disk.fail_at(disk.operations() + 1, Failure::Io);
+    for _ in 0..2 {
+        let error = log.flush_submitted(Level::Written).unwrap_err();
+        assert!(matches!(&error, LogError::Faulted { reason } if reason.contains("writing seg/")), "{error}");
+        assert_eq!((log.written(), log.durable()), (before, before));
+        assert_eq!(scan(&log, Lsn(0)), []);
+    }
+}
+
 /// The engine's habit: ask for room, ask harder, refuse.
 fn append_if_room(opened: &mut weir_log::Opened, len: usize, least: Room) -> bool {
     if opened.log.room_for(len as u64) < least && opened.log.ensure_room(len as u64).unwrap() < least {

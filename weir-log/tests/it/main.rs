@@ -8,6 +8,7 @@ mod crash;
 mod faults;
 mod fixture;
 mod life;
+mod model;
 mod reclaim;
 mod support;
 mod tail;

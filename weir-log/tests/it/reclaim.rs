@@ -214,7 +214,9 @@ fn holes_give_space_back_and_are_passed_over() {
     while opened_.log.background_step().unwrap() {}
     let expected = without(&expected, 3, |record| !lives(record.0));
     check_reads(&opened_.log, &records, &expected);
-    assert!(!shared.list("seg").unwrap().iter().any(|name| name.ends_with(".holes")));
+    let names = shared.list("seg").unwrap();
+    assert!(!names.iter().any(|name| name.ends_with(".holes")));
+    assert_eq!(opened_.log.stats().recycled, 0, "a file with holes is no space to count on");
     drop(opened_);
     assert_eq!(opened(&shared).1, expected);
 }

@@ -184,6 +184,33 @@ fn what_an_open_finds_survives_a_power_cut() {
     assert_eq!(open(&image, small(), 3, None).unwrap().1, records);
 }
 
+/// Three segments behind the cut, and the power goes while they are discarded: never a gap that looks like damage.
+#[test]
+fn a_power_cut_while_a_long_tail_is_discarded() {
+    let disk = MemoryDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, no_watermarks(), 1, None).unwrap();
+    let records = append(&mut opened, 1, 5000);
+    drop(opened);
+    let (path, at) = file_of(records[1000].0);
+    flip(&disk, &path, at + 9);
+    let whole = FaultyDisk::over(&disk);
+    drop(open(&(Arc::new(whole.clone()) as Arc<dyn Disk>), no_watermarks(), 2, None).unwrap());
+    for cut in 0..whole.operations() {
+        let faulty = FaultyDisk::over(&disk);
+        faulty.cut_at(cut);
+        drop(open(&(Arc::new(faulty.clone()) as Arc<dyn Disk>), no_watermarks(), 2, None));
+        for keep in [Keep::Nothing, Keep::Everything, Keep::Random(cut), Keep::Random(cut + 1000)] {
+            let image: Arc<dyn Disk> = Arc::new(faulty.after_crash(keep));
+            let (mut opened, found) = open(&image, no_watermarks(), 3, None).unwrap();
+            assert!(found == records[..1000], "{} found after {cut}, {keep:?}", found.len());
+            let more = append(&mut opened, 3, 3000);
+            drop(opened);
+            assert_eq!(open(&image, no_watermarks(), 4, None).unwrap().1[1000..], more);
+        }
+    }
+}
+
 #[test]
 fn a_missing_or_damaged_segment_is_refused() {
     let disk = MemoryDisk::new();

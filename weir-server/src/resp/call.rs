@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
-use weir_core::{EntryId, Error, ErrorKind};
-use weir_engine::{Cold, Engine, Halt, KeyRef, Turn};
+use weir_core::{EntryId, Error, ErrorKind, Timestamp};
+use weir_engine::{Cold, Engine, Halt, KeyCopy, KeyImage, KeyRef, Turn};
 use weir_resp::Request;
 
 use super::client::{Client, ClientNo};
@@ -29,8 +29,32 @@ pub(crate) enum Stop {
     Engine(Error),
     /// The index has to be read from disk first. Nothing was changed, here or in the engine; the command is run again.
     Cold(Cold),
+    /// The entries of a key have to be fetched outside the engine's lock. Nothing was changed; the command is run again
+    /// and finds them as [`Door::fetched`].
+    Fetch(Box<Fetching>),
     /// There is nothing to answer yet: the client waits.
     Wait(Box<Wait>),
+}
+
+/// A key that was taken out of the engine and has no entries yet.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    pub(crate) image: KeyImage,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// A key that was taken out of the engine, and when it expires.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) copy: KeyCopy,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl Fetching {
+    /// Fetches the entries; best done without the engine's lock.
+    pub(crate) fn complete(self, engine: &Engine) -> Result<Fetched, Error> {
+        Ok(Fetched { copy: engine.complete(self.image)?, expires: self.expires })
+    }
 }
 
 /// A read that is to wait.
@@ -162,6 +186,35 @@ impl<'c> Call<'c, '_> {
     /// The entry IDs from `index` up to, not including, `end`.
     pub(crate) fn ids(&self, index: usize, end: usize) -> Result<Ids, Stop> {
         (index..end).map(|at| self.id(at)).collect()
+    }
+
+    /// Takes a key out of the engine with everything in it. Inside EXEC its entries are fetched on the spot.
+    pub(crate) fn take_out(&mut self, key: KeyRef<'_>) -> Result<Option<Fetched>, Stop> {
+        if let Some(fetched) = self.door.fetched.take() {
+            return Ok(Some(fetched));
+        }
+        let Some(image) = self.turn.image(key)? else { return Ok(None) };
+        let fetching = Fetching { image, expires: self.turn.expiry(key)?.flatten() };
+        if !self.in_exec {
+            return Err(Stop::Fetch(Box::new(fetching)));
+        }
+        fetching.complete(self.engine).map(Some).map_err(Stop::Engine)
+    }
+
+    /// What a container's HELP answers, made from the rows of its subcommands.
+    pub(crate) fn help(&self) -> Reply {
+        let Some(container) = self.door.table.find(self.arg(0)) else { return Reply::Array(Vec::new()) };
+        let name = container.name.to_ascii_uppercase();
+        let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+        for row in container.subcommands().iter().filter(|row| row.own_name() != "help") {
+            lines.push(
+                format!("{} {}", row.own_name().to_ascii_uppercase(), row.syntax).trim_end().to_owned(),
+            );
+            let (first, rest) = row.summary.split_at(1);
+            lines.push(format!("    {}{rest}.", first.to_ascii_uppercase()));
+        }
+        lines.extend(["HELP".to_owned(), "    Print this help.".to_owned()]);
+        Reply::Array(lines.into_iter().map(|line| Reply::Line(line.into())).collect())
     }
 
     /// The error for too few or too many words.

@@ -52,6 +52,12 @@ pub(crate) mod flag {
     pub(crate) const TRANSACTION: u32 = 1 << 21;
     /// Allowed to a RESP2 client that has subscribed.
     pub(crate) const SUBSCRIBED: u32 = 1 << 22;
+    /// Allowed while a script runs.
+    pub(crate) const ALLOW_BUSY: u32 = 1 << 23;
+    /// Refused while data is loaded in the background.
+    pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 24;
+    /// In ACL category `@scripting`.
+    pub(crate) const SCRIPTING: u32 = 1 << 25;
 }
 
 /// Where a command's keys stand among its arguments; the command's name is argument 0.
@@ -81,8 +87,22 @@ pub(crate) enum KeyUse {
     Look,
     /// Adds to the value: `RW update`.
     Update,
+    /// Adds to the value what was not there: `RW insert`.
+    Insert,
     /// Adds and removes: `RW update delete`.
     UpdateDelete,
+    /// Reads the value and changes it: `RW access update`.
+    ReadUpdate,
+    /// Reads the value and changes it, or does one of both, as options say: `RW access update variable_flags`.
+    ReadUpdateVariable,
+    /// Reads the value and removes it: `RW access delete`.
+    ReadDelete,
+    /// Puts another value in place: `OW update`.
+    Replace,
+    /// Puts a value where none is: `OW insert`.
+    Put,
+    /// Removes the key: `RM delete`.
+    Remove,
     /// Removes from the value: `RW delete`.
     Delete,
     /// Reads the value and changes bookkeeping: `RO access` in Redis, in spite of the write.
@@ -101,6 +121,8 @@ pub(crate) struct Command {
     pub(crate) keys: Keys,
     /// What is done with them.
     pub(crate) key_use: KeyUse,
+    /// Keys at other places, with which something else is done.
+    pub(crate) more_keys: &'static [(Keys, KeyUse)],
     /// Group in the documentation: `stream`, `connection`, …
     pub(crate) group: &'static str,
     /// The Redis version that brought it.
@@ -123,6 +145,7 @@ impl Command {
         flags: 0,
         keys: Keys::None,
         key_use: KeyUse::Read,
+        more_keys: &[],
         group: "generic",
         since: "1.0.0",
         summary: "",
@@ -151,6 +174,11 @@ impl Command {
         self.name.rsplit('|').next().unwrap_or(self.name)
     }
 
+    /// The ACL categories it is in, without their `@`.
+    pub(crate) fn categories(&self) -> impl Iterator<Item = &'static str> {
+        CATEGORIES.iter().filter(|(_, holds)| holds(self)).map(|(name, _)| *name)
+    }
+
     /// Subcommands, for a container.
     pub(crate) fn subcommands(&self) -> &'static [&'static Command] {
         match self.run {
@@ -159,6 +187,34 @@ impl Command {
         }
     }
 }
+
+/// An ACL category: its name, and which commands are in it.
+type Category = (&'static str, fn(&Command) -> bool);
+
+/// All ACL categories, in the order in which they are told. Those of data types that are not here are empty.
+pub(crate) static CATEGORIES: &[Category] = &[
+    ("keyspace", |row| row.has(flag::KEYSPACE)),
+    ("read", |row| row.has(flag::READONLY)),
+    ("write", |row| row.has(flag::WRITE)),
+    ("set", |_| false),
+    ("sortedset", |_| false),
+    ("list", |_| false),
+    ("hash", |_| false),
+    ("string", |row| row.has(flag::STRING)),
+    ("bitmap", |_| false),
+    ("hyperloglog", |_| false),
+    ("geo", |_| false),
+    ("stream", |row| row.has(flag::STREAM)),
+    ("pubsub", |row| row.has(flag::PUBSUB)),
+    ("admin", |row| row.has(flag::ADMIN)),
+    ("fast", |row| row.has(flag::FAST)),
+    ("slow", |row| !row.has(flag::FAST)),
+    ("blocking", |row| row.has(flag::BLOCKING)),
+    ("dangerous", |row| row.has(flag::DANGEROUS) || row.has(flag::ADMIN)),
+    ("connection", |row| row.has(flag::CONNECTION)),
+    ("transaction", |row| row.has(flag::TRANSACTION)),
+    ("scripting", |row| row.has(flag::SCRIPTING)),
+];
 
 impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

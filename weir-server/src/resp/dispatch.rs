@@ -3,34 +3,45 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use weir_core::ErrorKind;
+use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
-use weir_resp::Request;
+use weir_resp::{Proto, Request};
 
-use super::call::{Call, Stop, Wait};
+use super::call::{Call, Fetching, Stop, Wait};
 use super::client::{Blocked, Client, ClientNo, Multi};
 use super::command::{Command, Run, flag};
 use super::door::Door;
 use super::errors;
+use super::monitor;
+use super::notify;
 use super::reply::{ReadRequest, Reply, StreamsReply};
 use super::table::find_subcommand;
 
 /// How long to wait before asking again when the engine could not say.
 const RETRY_PAUSE_MS: u64 = 100;
 
+/// What has to be done before a request can be executed.
+#[derive(Debug)]
+pub(crate) enum Pause {
+    /// The disk has to do something.
+    Cold(Cold),
+    /// The entries of a key have to be fetched.
+    Fetch(Box<Fetching>),
+}
+
 type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
 
 /// Executes one request of one client; its answer is in the outbox afterwards, unless the client waits.
 ///
 /// # Errors
-/// The part of the index that has to be read first; then nothing has happened, and the request is to be tried again.
+/// What has to be done first; then nothing has happened, and the request is to be tried again.
 pub(crate) fn execute(
     door: &mut Door,
     engine: &Engine,
     turn: &mut Turn<'_>,
     who: ClientNo,
     args: Request<'_>,
-) -> Result<(), Cold> {
+) -> Result<(), Pause> {
     let (command, run) = match resolve(door, args) {
         Ok(found) => found,
         Err(text) => {
@@ -43,20 +54,38 @@ pub(crate) fn execute(
         }
     };
     if let Some(text) = forbidden(door.client(who), command) {
-        refuse(door, who, Cow::Borrowed(text.as_bytes()));
+        refuse(door, who, text);
+        return Ok(());
+    }
+    if is_postponed(door, who, command) {
+        door.client(who).is_postponed = true;
+        door.postponed.push(who);
         return Ok(());
     }
     if door.client(who).multi.is_some() && !command.has(flag::AT_ONCE) {
         enqueue(door, who, args, command);
         return Ok(());
     }
+    door.client(who).last_command = command.name;
+    let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
+    door.tells_state = command.flags & touches_keys != 0;
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
-    match run(&mut call) {
+    let answer = run(&mut call);
+    match answer {
         Ok(reply) => door.answer(who, reply),
-        Err(Stop::Cold(cold)) => return Err(cold),
+        Err(Stop::Cold(cold)) => {
+            door.tells_state = true;
+            return Err(Pause::Cold(cold));
+        }
+        Err(Stop::Fetch(fetching)) => {
+            door.tells_state = true;
+            return Err(Pause::Fetch(fetching));
+        }
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
+    door.tells_state = true;
+    show(door, who, command, args);
     after_command(door, turn, who, command);
     Ok(())
 }
@@ -75,7 +104,9 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
                 who: call.who,
                 in_exec: true,
             };
-            run(&mut inner).unwrap_or_else(refusal)
+            let reply = run(&mut inner).unwrap_or_else(refusal);
+            show(call.door, call.who, command, args);
+            reply
         }
     }
 }
@@ -111,14 +142,36 @@ fn subcommand(
 }
 
 /// Why this client may not use this command now.
-fn forbidden(client: &Client, command: &Command) -> Option<&'static str> {
+fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
     if !client.is_authenticated && !command.has(flag::NO_AUTH) {
-        return Some(errors::NO_AUTH);
+        return Some(Cow::Borrowed(errors::NO_AUTH.as_bytes()));
     }
     if client.multi.is_some() && command.has(flag::NO_MULTI) {
-        return Some("ERR Command not allowed inside a transaction");
+        return Some(Cow::Borrowed(b"ERR Command not allowed inside a transaction"));
+    }
+    if client.subscriptions > 0 && client.proto == Proto::Resp2 && !command.has(flag::SUBSCRIBED) {
+        let text = format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context",
+            command.name
+        );
+        return Some(Cow::Owned(text.into_bytes()));
     }
     None
+}
+
+/// Whether a command has to wait for the end of a pause. The one that ends it never does.
+fn is_postponed(door: &mut Door, who: ClientNo, command: &Command) -> bool {
+    let Some(pause) = door.pause else { return false };
+    let executes_writes =
+        command.name == "exec" && door.client(who).multi.as_ref().is_some_and(|multi| multi.writes);
+    let writes = writes(command) || executes_writes;
+    command.name != "client|unpause" && (!pause.writes_only || writes)
+}
+
+/// Whether others can see what the command does.
+fn writes(command: &Command) -> bool {
+    command.has(flag::WRITE) || command.name == "publish"
 }
 
 /// Answers with an error; inside MULTI the transaction is spoilt.
@@ -152,6 +205,7 @@ fn enqueue(door: &mut Door, who: ClientNo, args: Request<'_>, command: &'static 
     }
     weir_resp::command(&mut multi.queued, args);
     multi.count += 1;
+    multi.writes |= writes(command);
     door.answer(who, Reply::Simple("QUEUED"));
 }
 
@@ -160,18 +214,28 @@ fn refusal(stop: Stop) -> Reply {
     match stop {
         Stop::Refused(text) => Reply::Error(text),
         Stop::Engine(error) => Reply::Error(errors::text(&error)),
-        Stop::Cold(_) | Stop::Wait(_) => Reply::error("ERR the command cannot wait inside a transaction"),
+        Stop::Cold(_) | Stop::Fetch(_) | Stop::Wait(_) => {
+            Reply::error("ERR the command cannot wait inside a transaction")
+        }
+    }
+}
+
+/// Shows a command to those who watch, unless it is one with secrets or one that operates the server.
+fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
+    if !command.has(flag::SKIP_MONITOR) && !command.has(flag::ADMIN) {
+        monitor::show(door, who, args);
     }
 }
 
 /// Serves whom the command made something visible for, before anybody else's command runs.
 fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
     door.counters.commands += 1;
-    door.client(who).last_command = command.name;
     if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
         turn.serve_waiters();
         deliver_served(door, turn);
     }
+    notify::tell(door, turn);
+    door.send_messages();
 }
 
 fn block(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, wait: Wait) {

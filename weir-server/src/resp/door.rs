@@ -1,15 +1,21 @@
 //! What all commands share beside the engine: clients, settings, counters, and the answers of the round.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::config::Config;
 use super::errors;
+use super::notify::NotifyFlags;
 use super::pending::weight;
+use super::pubsub::Channels;
+use super::random::Random;
 use super::reply::Reply;
 use super::table::Table;
 use super::timers::Timers;
@@ -27,6 +33,17 @@ pub(crate) struct Outgoing {
     pub(crate) reply: Reply,
     /// Whether nobody asked for it. A client that does not take such messages is disconnected.
     pub(crate) is_message: bool,
+    /// Whether it may say something of keys, which a failed flush takes back.
+    pub(crate) tells_state: bool,
+}
+
+/// A time in which clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// On the clock's monotonic scale.
+    pub(crate) until: Duration,
+    /// Whether those that do not write go on.
+    pub(crate) writes_only: bool,
 }
 
 /// The shared state of one door.
@@ -39,12 +56,31 @@ pub(crate) struct Door {
     pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
+    /// Bytes of messages in the outbox, each counted for everyone who gets it.
+    pub(crate) message_bytes: usize,
+    /// Messages that the command at hand has caused; they follow its answer.
+    pub(crate) messages: Vec<(ClientNo, Reply)>,
+    pub(crate) channels: Channels,
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for the end of the pause.
+    pub(crate) postponed: Vec<ClientNo>,
+    /// Clients that every command is shown to.
+    pub(crate) monitors: BTreeSet<ClientNo>,
+    /// Which events of keys are told.
+    pub(crate) notify: NotifyFlags,
+    /// Whether the command at hand may tell something of keys.
+    pub(crate) tells_state: bool,
     /// Clients that stopped waiting and may have commands left in their buffers.
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
+    pub(crate) buffered: usize,
+    /// What the command that is run again was waiting for.
+    pub(crate) fetched: Option<Fetched>,
+    pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: std::time::Duration,
+    pub(crate) started: Duration,
     next_client: u64,
 }
 
@@ -58,8 +94,19 @@ impl Door {
             timers: Timers::default(),
             counters: DoorCounts::default(),
             outbox: Vec::new(),
+            message_bytes: 0,
+            messages: Vec::new(),
+            channels: Channels::default(),
+            pause: None,
+            postponed: Vec::new(),
+            monitors: BTreeSet::new(),
+            notify: NotifyFlags::default(),
+            tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            buffered: 0,
+            fetched: None,
+            random: Random::seeded(clock.now_micros()),
             clock,
             started,
             next_client: 0,
@@ -109,14 +156,31 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
-            self.outbox.push(Outgoing { to, proto, reply, is_message: false });
+            self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
-    /// Sends a message that nobody asked for.
-    pub(crate) fn push(&mut self, to: ClientNo, reply: Reply) {
-        let Some(client) = self.clients.get(to) else { return };
-        self.outbox.push(Outgoing { to, proto: client.proto, reply, is_message: true });
+    /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
+    pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
+        let proto = self.client(to).proto;
+        self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
+    }
+
+    /// Sends the messages that nobody asked for behind the answers so far.
+    pub(crate) fn send_messages(&mut self) {
+        for (to, reply) in self.messages.drain(..) {
+            let Some(client) = self.clients.get(to) else { continue };
+            if let Reply::Shared(bytes) = &reply {
+                self.message_bytes += bytes.len();
+            }
+            self.outbox.push(Outgoing {
+                to,
+                proto: client.proto,
+                reply,
+                is_message: true,
+                tells_state: true,
+            });
+        }
     }
 
     /// Ends a client's waiting; the caller answers it. Whatever else it sent is executed soon.
@@ -127,9 +191,30 @@ impl Door {
         Some(blocked)
     }
 
-    /// Lets go of what a client holds in the engine: its waiting read and its watched keys.
+    /// Lets clients that a pause made wait go on.
+    pub(crate) fn end_pause(&mut self) {
+        self.pause = None;
+        self.timers.pause_until = None;
+        for who in std::mem::take(&mut self.postponed) {
+            if let Some(client) = self.clients.get_mut(who) {
+                client.is_postponed = false;
+                self.woken.push(who);
+            }
+        }
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
+        name == b"default"
+    }
+
+    /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
+        self.monitors.remove(&no);
         let Some(client) = self.clients.get_mut(no) else { return };
+        if std::mem::take(&mut client.subscriptions) > 0 {
+            self.channels.forget(no);
+        }
         for watch in client.watched.drain(..) {
             turn.unwatch(watch);
         }
@@ -139,9 +224,11 @@ impl Door {
         }
     }
 
-    /// Makes every answer of the round an error, because what they say may not survive a crash.
+    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
+    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
-        for outgoing in &mut self.outbox {
+        self.outbox.retain(|outgoing| !outgoing.is_message);
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
             outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }

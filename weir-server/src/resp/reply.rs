@@ -4,6 +4,7 @@
 //! small, owned, and says entries by their places in the log.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use weir_core::EntryId;
 use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
@@ -13,8 +14,10 @@ use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
 pub(crate) enum Reply {
     /// `+OK`
     Ok,
-    /// A simple string.
+    /// A simple string known beforehand.
     Simple(&'static str),
+    /// A simple string.
+    Line(Box<str>),
     /// An integer.
     Int(i64),
     /// An entry ID, as a bulk string.
@@ -53,6 +56,8 @@ pub(crate) enum Reply {
     Streams(Box<StreamsReply>),
     /// Bytes that are RESP already.
     Raw(Box<[u8]>),
+    /// The same for several clients.
+    Shared(Arc<[u8]>),
     /// A reply in another protocol than its surroundings (HELLO inside MULTI).
     In(weir_resp::Proto, Box<Self>),
     /// Nothing is sent (the command pushed its answers itself).

@@ -11,12 +11,20 @@ use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 use crate::Limits;
 
 use super::client::{Client, ClientNo, Closing};
-use super::dispatch;
+use super::dispatch::{self, Pause};
 use super::door::Door;
 use super::errors;
 use super::link::Link;
+use super::notify;
 use super::pool::Pool;
+use super::readers::{ForClient, Readers, Task};
 use super::reply::Reply;
+use super::spin::Crowd;
+
+/// Bytes of messages (of subscriptions, of MONITOR) that one round may cause before they have to leave.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Answers and messages of one round before they have to leave.
+const OUTBOX_MAX: usize = 262_144;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -55,15 +63,17 @@ pub(crate) struct Round<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) queue: &'a mut VecDeque<ClientNo>,
     pub(crate) sending: &'a mut Vec<ClientNo>,
+    pub(crate) readers: &'a mut Readers,
     pub(crate) decode_limits: weir_resp::Limits,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
-    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do.
-    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
-        let mut executed = 0;
+    /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
+    /// requests there were.
+    pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) -> Crowd {
+        let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
             self.fill();
@@ -71,19 +81,21 @@ impl Round<'_> {
                 break;
             }
             executed += self.batch.items.len();
+            crowd = self.batch.clients.iter().fold(crowd, |crowd, who| crowd.and(*who));
             self.execute(|door, turn| {
                 if std::mem::take(&mut wants_first) {
                     first(door, turn);
                 }
             });
             self.requeue();
-            if executed >= self.door.config.limits.round_commands {
+            if executed >= self.door.config.limits.round_commands || has_much_to_tell(self.door) {
                 break;
             }
         }
         if executed > 0 || needs_turn {
             self.finish();
         }
+        crowd
     }
 
     /// Decodes requests of queued clients until the batch is full.
@@ -137,10 +149,13 @@ impl Round<'_> {
         let mut turn = self.engine.turn();
         turn.expire_due();
         first(self.door, &mut turn);
+        notify::tell(self.door, &mut turn);
+        self.door.send_messages();
+        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
-            if !self.door.client(who).may_run() {
+            if !self.door.client(who).may_run() || has_much_to_tell(self.door) {
                 link.rewind();
                 continue;
             }
@@ -150,20 +165,55 @@ impl Round<'_> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
-                    let request = self.batch.args[index].of(link.input(at));
-                    while let Err(cold) = dispatch::execute(self.door, self.engine, &mut turn, who, request) {
-                        drop(turn);
-                        let warmed = self.engine.warm(cold);
-                        turn = self.engine.turn();
-                        if let Err(error) = warmed {
-                            self.door.answer(who, Reply::Error(errors::text(&error)));
-                            break;
-                        }
-                    }
-                    link.executed(end);
+                    self.door.client(who).asked_at = now;
+                    turn = self.request(turn, index, who, (at, end));
                 }
             }
         }
+    }
+
+    /// Executes a client's request, or puts the client aside until the disk has been waited for.
+    fn request(
+        &mut self,
+        mut turn: Turn<'a>,
+        index: usize,
+        who: ClientNo,
+        bytes: (usize, usize),
+    ) -> Turn<'a> {
+        let Some(link) = self.links[who.index()].as_mut() else { return turn };
+        let request = self.batch.args[index].of(link.input(bytes.0));
+        let mut done = match self.door.client(who).unreadable.take() {
+            Some(error) => Err(*error),
+            None => Ok(()),
+        };
+        while done.is_ok() {
+            match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                Ok(()) => break,
+                Err(Pause::Cold(cold)) => {
+                    let client = self.door.client(who);
+                    client.is_aside = true;
+                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
+                    link.rewind();
+                    self.door.fetched = None;
+                    return turn;
+                }
+                Err(Pause::Fetch(fetching)) => {
+                    drop(turn);
+                    done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
+                    turn = self.engine.turn();
+                }
+            }
+        }
+        if let Err(error) = done {
+            self.door.answer(who, Reply::Error(errors::text(&error)));
+        }
+        self.door.fetched = None;
+        if self.door.client(who).is_postponed {
+            link.rewind();
+        } else {
+            link.executed(bytes.1);
+        }
+        turn
     }
 
     /// Puts clients that may have more requests at the back of the queue.
@@ -190,9 +240,14 @@ impl Round<'_> {
             self.door.fail_round();
         }
         let pause = self.door.config.limits.output_pause_bytes;
+        self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);
         for outgoing in outbox.drain(..) {
             let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
+            let closing = self.door.clients.get(outgoing.to).map(|client| client.closing);
+            if outgoing.is_message && closing == Some(Closing::Now) {
+                continue;
+            }
             if outgoing.is_message && link.heap_bytes() > self.door.config.limits.output_bytes {
                 tracing::warn!("a client was disconnected: it does not take the messages sent to it");
                 self.door.close(outgoing.to, Closing::Now);
@@ -209,6 +264,11 @@ impl Round<'_> {
         }
         self.door.outbox = outbox;
     }
+}
+
+/// Whether so many messages wait in the outbox that they should leave before more commands are executed.
+fn has_much_to_tell(door: &Door) -> bool {
+    door.message_bytes > MESSAGE_BYTES_MAX || door.outbox.len() > OUTBOX_MAX
 }
 
 /// Whether a client's next command should be executed soon, and nobody has noted so yet.

@@ -47,6 +47,25 @@ impl TestServer {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let engine = Engine::memory_with(clock.clone(), Options::default());
+        Self::on_engine(engine, address, listeners, config, clock)
+    }
+
+    /// A server on an engine of the test's own.
+    pub(crate) fn on(engine: Engine) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let listeners = vec![Listener::tcp(listener).unwrap()];
+        Self::on_engine(engine, address, listeners, Config::default(), clock)
+    }
+
+    fn on_engine(
+        engine: Engine,
+        address: SocketAddr,
+        listeners: Vec<Listener>,
+        config: Config,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let server = Server::new(listeners, engine.clone(), clock, config).unwrap();
         let stopper = server.stopper();
         let thread = std::thread::spawn(move || server.run().unwrap());
@@ -122,18 +141,29 @@ impl TestClient {
 
     /// The next reply, with a blank for each CR LF.
     pub(crate) fn reply(&mut self) -> String {
+        let text = String::from_utf8_lossy(&self.reply_bytes()).replace("\r\n", " ");
+        text.strip_suffix(' ').unwrap_or(&text).to_owned()
+    }
+
+    fn reply_bytes(&mut self) -> Vec<u8> {
         loop {
             if let Some(end) = weir_resp::skip_reply(&self.received).unwrap() {
                 let rest = self.received.split_off(end);
-                let reply = std::mem::replace(&mut self.received, rest);
-                let text = String::from_utf8_lossy(&reply).replace("\r\n", " ");
-                return text.strip_suffix(' ').unwrap_or(&text).to_owned();
+                return std::mem::replace(&mut self.received, rest);
             }
             let mut bytes = [0; 16 * 1024];
             let got = self.stream.read(&mut bytes).unwrap();
             assert!(got > 0, "the server closed the connection");
             self.received.extend_from_slice(&bytes[..got]);
         }
+    }
+
+    /// Asks with arbitrary bytes for words; the reply as it came.
+    pub(crate) fn ask_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        weir_resp::command(&mut bytes, words);
+        self.send_bytes(&bytes);
+        self.reply_bytes()
     }
 
     pub(crate) fn ask(&mut self, command: &str) -> String {

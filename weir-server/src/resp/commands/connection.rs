@@ -25,7 +25,9 @@ pub(super) static PING: Command = Command {
 };
 
 fn ping(call: &mut Call<'_, '_>) -> Answer {
+    let is_listening = call.client().subscriptions > 0 && call.client().proto == Proto::Resp2;
     match call.len() {
+        1 | 2 if is_listening => Ok(Reply::Array(vec![Reply::Text("pong"), Reply::bulk(call.arg(1))])),
         1 => Ok(Reply::Simple("PONG")),
         2 => Ok(Reply::bulk(call.arg(1))),
         _ => Err(call.wrong_arity()),
@@ -99,7 +101,7 @@ fn reset(call: &mut Call<'_, '_>) -> Answer {
 pub(super) static AUTH: Command = Command {
     name: "auth",
     arity: -2,
-    flags: FLAGS | flag::NO_AUTH | flag::NOSCRIPT | flag::SKIP_MONITOR | flag::SKIP_SLOWLOG,
+    flags: FLAGS | flag::NO_AUTH | flag::NOSCRIPT | flag::SKIP_SLOWLOG,
     group: "connection",
     summary: "authenticates the connection",
     syntax: "[username] password",
@@ -143,7 +145,7 @@ fn same_bytes(wanted: &[u8], given: &[u8]) -> bool {
 pub(super) static HELLO: Command = Command {
     name: "hello",
     arity: -1,
-    flags: FLAGS | flag::NO_AUTH | flag::NOSCRIPT | flag::SKIP_MONITOR | flag::SKIP_SLOWLOG,
+    flags: FLAGS | flag::NO_AUTH | flag::NOSCRIPT | flag::SKIP_SLOWLOG,
     group: "connection",
     since: "6.0.0",
     summary: "agrees on the protocol and introduces both sides",

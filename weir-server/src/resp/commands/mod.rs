@@ -2,9 +2,20 @@
 //!
 //! To add a command: a file with a `COMMAND` row and the function it names, and a line in [`FAMILIES`].
 
+pub(crate) mod client_list;
+
 mod client;
+mod client_control;
 mod command;
 mod connection;
+mod copying;
+mod expiry;
+mod keys;
+mod monitor;
+mod object;
+mod pubsub;
+mod scan;
+mod strings;
 mod transaction;
 mod xack;
 mod xadd;
@@ -43,6 +54,63 @@ static FAMILIES: &[&[&Command]] = &[
         &command::COMMAND,
     ],
     &[
+        &copying::COPY,
+        &copying::DUMP,
+        &copying::RESTORE,
+        &expiry::EXPIRE,
+        &expiry::EXPIREAT,
+        &expiry::EXPIRETIME,
+        &expiry::PERSIST,
+        &expiry::PEXPIRE,
+        &expiry::PEXPIREAT,
+        &expiry::PEXPIRETIME,
+        &expiry::PTTL,
+        &expiry::TTL,
+        &keys::DBSIZE,
+        &keys::DEL,
+        &keys::EXISTS,
+        &keys::FLUSHALL,
+        &keys::FLUSHDB,
+        &keys::MOVE,
+        &keys::RANDOMKEY,
+        &keys::RENAME,
+        &keys::RENAMENX,
+        &keys::SWAPDB,
+        &keys::TOUCH,
+        &keys::TYPE,
+        &keys::UNLINK,
+        &object::MEMORY,
+        &object::OBJECT,
+        &scan::KEYS,
+        &scan::SCAN,
+    ],
+    &[
+        &strings::APPEND,
+        &strings::DECR,
+        &strings::DECRBY,
+        &strings::GET,
+        &strings::GETDEL,
+        &strings::GETSET,
+        &strings::INCR,
+        &strings::INCRBY,
+        &strings::MGET,
+        &strings::MSET,
+        &strings::PSETEX,
+        &strings::SET,
+        &strings::SETEX,
+        &strings::SETNX,
+        &strings::STRLEN,
+    ],
+    &[
+        &monitor::COMMAND,
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
+    ],
+    &[
         &transaction::DISCARD,
         &transaction::EXEC,
         &transaction::MULTI,
@@ -76,4 +144,9 @@ static FAMILIES: &[&[&Command]] = &[
 /// Every top-level command.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().flat_map(|family| family.iter().copied())
+}
+
+/// Every command, and every subcommand behind its container.
+pub(crate) fn all_with_subcommands() -> impl Iterator<Item = &'static Command> {
+    all().flat_map(|row| std::iter::once(row).chain(row.subcommands().iter().copied()))
 }
