@@ -53,6 +53,9 @@ pub(crate) struct Shared {
     pub(crate) background: Mutex<Background>,
     /// Since the engine was opened.
     pub(crate) snapshots: AtomicU64,
+    /// When the last snapshot was finished, in milliseconds since the Unix epoch; 0 = there was none.
+    pub(crate) snapshot_at: AtomicU64,
+    pub(crate) snapshot_wanted: AtomicBool,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -93,6 +96,8 @@ impl Engine {
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
             snapshots: AtomicU64::new(0),
+            snapshot_at: AtomicU64::new(0),
+            snapshot_wanted: AtomicBool::new(false),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),

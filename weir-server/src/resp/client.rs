@@ -65,6 +65,8 @@ pub(crate) struct Multi {
     pub(crate) queued: Vec<u8>,
     /// How many there are.
     pub(crate) count: usize,
+    /// Whether one writes, or publishes.
+    pub(crate) writes: bool,
     /// Whether one was refused, so that EXEC must be.
     pub(crate) refused: bool,
 }
@@ -99,6 +101,14 @@ pub(crate) struct Client {
     pub(crate) multi: Option<Box<Multi>>,
     pub(crate) watched: Vec<WatchId>,
     pub(crate) blocked: Option<Box<Blocked>>,
+    /// Whether its next command waits for the end of a pause.
+    pub(crate) is_postponed: bool,
+    /// Whether it is not to be disconnected for the memory it holds.
+    pub(crate) is_kept: bool,
+    /// Whether its commands do not count as use of keys.
+    pub(crate) leaves_no_trace: bool,
+    /// Heap bytes its buffers hold, about.
+    pub(crate) buffer_bytes: usize,
     /// Channels and patterns it has subscribed to.
     pub(crate) subscriptions: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
@@ -129,6 +139,10 @@ impl Client {
             multi: None,
             watched: Vec::new(),
             blocked: None,
+            is_postponed: false,
+            is_kept: false,
+            leaves_no_trace: false,
+            buffer_bytes: 0,
             subscriptions: 0,
             owed: 0,
             is_aside: false,
@@ -139,9 +153,15 @@ impl Client {
         }
     }
 
+    /// Who it has authenticated as.
+    pub(crate) fn user_name(&self) -> &[u8] {
+        b"default"
+    }
+
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none() && !self.is_aside && self.closing == Closing::No && self.owed <= OWED_MAX
+        let is_free = self.blocked.is_none() && !self.is_aside && !self.is_postponed;
+        is_free && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }
 

@@ -57,10 +57,16 @@ pub(crate) fn execute(
         refuse(door, who, text);
         return Ok(());
     }
+    if is_postponed(door, who, command) {
+        door.client(who).is_postponed = true;
+        door.postponed.push(who);
+        return Ok(());
+    }
     if door.client(who).multi.is_some() && !command.has(flag::AT_ONCE) {
         enqueue(door, who, args, command);
         return Ok(());
     }
+    door.client(who).last_command = command.name;
     let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
     door.tells_state = command.flags & touches_keys != 0;
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
@@ -154,6 +160,20 @@ fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
     None
 }
 
+/// Whether a command has to wait for the end of a pause. The one that ends it never does.
+fn is_postponed(door: &mut Door, who: ClientNo, command: &Command) -> bool {
+    let Some(pause) = door.pause else { return false };
+    let executes_writes =
+        command.name == "exec" && door.client(who).multi.as_ref().is_some_and(|multi| multi.writes);
+    let writes = writes(command) || executes_writes;
+    command.name != "client|unpause" && (!pause.writes_only || writes)
+}
+
+/// Whether others can see what the command does.
+fn writes(command: &Command) -> bool {
+    command.has(flag::WRITE) || command.name == "publish"
+}
+
 /// Answers with an error; inside MULTI the transaction is spoilt.
 fn refuse(door: &mut Door, who: ClientNo, text: Cow<'static, [u8]>) {
     if let Some(multi) = &mut door.client(who).multi {
@@ -185,6 +205,7 @@ fn enqueue(door: &mut Door, who: ClientNo, args: Request<'_>, command: &'static 
     }
     weir_resp::command(&mut multi.queued, args);
     multi.count += 1;
+    multi.writes |= writes(command);
     door.answer(who, Reply::Simple("QUEUED"));
 }
 
@@ -209,7 +230,6 @@ fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
 /// Serves whom the command made something visible for, before anybody else's command runs.
 fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
     door.counters.commands += 1;
-    door.client(who).last_command = command.name;
     if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
         turn.serve_waiters();
         deliver_served(door, turn);

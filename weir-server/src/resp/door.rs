@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
@@ -36,6 +37,15 @@ pub(crate) struct Outgoing {
     pub(crate) tells_state: bool,
 }
 
+/// A time in which clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// On the clock's monotonic scale.
+    pub(crate) until: Duration,
+    /// Whether those that do not write go on.
+    pub(crate) writes_only: bool,
+}
+
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -51,6 +61,9 @@ pub(crate) struct Door {
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for the end of the pause.
+    pub(crate) postponed: Vec<ClientNo>,
     /// Clients that every command is shown to.
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
@@ -67,7 +80,7 @@ pub(crate) struct Door {
     pub(crate) fetched: Option<Fetched>,
     pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: std::time::Duration,
+    pub(crate) started: Duration,
     next_client: u64,
 }
 
@@ -84,6 +97,8 @@ impl Door {
             message_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
+            pause: None,
+            postponed: Vec::new(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
             tells_state: true,
@@ -174,6 +189,23 @@ impl Door {
         self.timers.remove(&blocked, no);
         self.woken.push(no);
         Some(blocked)
+    }
+
+    /// Lets clients that a pause made wait go on.
+    pub(crate) fn end_pause(&mut self) {
+        self.pause = None;
+        self.timers.pause_until = None;
+        for who in std::mem::take(&mut self.postponed) {
+            if let Some(client) = self.clients.get_mut(who) {
+                client.is_postponed = false;
+                self.woken.push(who);
+            }
+        }
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
+        name == b"default"
     }
 
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.

@@ -305,7 +305,8 @@ impl Server {
                 Received::Full => {}
             }
             link.account(&mut self.buffered);
-            let client = self.door.clients.get(*who).expect("a link has a client");
+            let client = self.door.clients.get_mut(*who).expect("a link has a client");
+            client.buffer_bytes = link.heap_bytes();
             if may_queue(link, client, &self.door.config.limits) {
                 link.in_queue = true;
                 self.queue.push_back(*who);
@@ -430,6 +431,7 @@ impl Server {
             }
             link.give_back(&mut self.pool);
             link.account(&mut self.buffered);
+            client.buffer_bytes = link.heap_bytes();
         }
         self.door.buffered = self.buffered;
         if self.buffered > self.door.config.limits.buffers_bytes {
@@ -440,11 +442,11 @@ impl Server {
     /// Disconnects the client that holds most memory: one that does not end its request, or take its answers.
     fn evict(&mut self) {
         let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.heap_bytes());
-        let Some(index) = (0..self.links.len()).max_by_key(|index| held(&self.links[*index])) else { return };
-        let who = ClientNo(u32::try_from(index).expect("links have the numbers of clients"));
+        let evictable = self.door.clients.iter().filter(|(_, client)| !client.is_kept).map(|(who, _)| who);
+        let Some(who) = evictable.max_by_key(|who| held(&self.links[who.index()])) else { return };
         tracing::warn!(
             client = self.door.client(who).id,
-            bytes = held(&self.links[index]),
+            bytes = held(&self.links[who.index()]),
             "disconnected: the buffers of all clients together are above their limit, and its are the largest"
         );
         self.door.close(who, Closing::Now);
@@ -496,6 +498,9 @@ impl Server {
 
 /// Ends waits whose time is over, and tries again those that wait for pending rows to become old enough.
 fn time_out(door: &mut Door, turn: &mut Turn<'_>, now: Duration) {
+    if door.pause.is_some_and(|pause| pause.until <= now) {
+        door.end_pause();
+    }
     while let Some(who) = door.timers.take_retry(now) {
         dispatch::retry(door, turn, who);
     }

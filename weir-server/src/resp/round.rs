@@ -151,6 +151,7 @@ impl<'a> Round<'a> {
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
+        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -163,7 +164,10 @@ impl<'a> Round<'a> {
                     self.door.answer(who, protocol_error(error));
                     self.door.close(who, Closing::AfterReplies);
                 }
-                What::Request { at, end } => turn = self.request(turn, index, who, (at, end)),
+                What::Request { at, end } => {
+                    self.door.client(who).asked_at = now;
+                    turn = self.request(turn, index, who, (at, end));
+                }
             }
         }
     }
@@ -204,7 +208,11 @@ impl<'a> Round<'a> {
             self.door.answer(who, Reply::Error(errors::text(&error)));
         }
         self.door.fetched = None;
-        link.executed(bytes.1);
+        if self.door.client(who).is_postponed {
+            link.rewind();
+        } else {
+            link.executed(bytes.1);
+        }
         turn
     }
 

@@ -2,7 +2,10 @@
 //!
 //! To add a command: a file with a `COMMAND` row and the function it names, and a line in [`FAMILIES`].
 
+pub(crate) mod client_list;
+
 mod client;
+mod client_control;
 mod command;
 mod connection;
 mod copying;
@@ -51,15 +54,6 @@ static FAMILIES: &[&[&Command]] = &[
         &command::COMMAND,
     ],
     &[
-        &pubsub::PSUBSCRIBE,
-        &pubsub::PUBLISH,
-        &pubsub::PUBSUB,
-        &pubsub::PUNSUBSCRIBE,
-        &pubsub::SUBSCRIBE,
-        &pubsub::UNSUBSCRIBE,
-        &monitor::COMMAND,
-    ],
-    &[
         &copying::COPY,
         &copying::DUMP,
         &copying::RESTORE,
@@ -106,6 +100,15 @@ static FAMILIES: &[&[&Command]] = &[
         &strings::SETEX,
         &strings::SETNX,
         &strings::STRLEN,
+    ],
+    &[
+        &monitor::COMMAND,
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
     ],
     &[
         &transaction::DISCARD,
