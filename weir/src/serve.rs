@@ -11,7 +11,7 @@ use weir_core::{Clock, SystemClock};
 use weir_engine::Engine;
 use weir_server::http::{Facts, HttpServer};
 use weir_server::resp::{Config, Listener, Server, Stopper};
-use weir_server::{DoorStats, Limits};
+use weir_server::{DoorStats, Identity, Limits};
 
 use crate::settings::{DataDir, Given, Settings, Written};
 use crate::{files, folder, listen, logging};
@@ -27,6 +27,8 @@ pub(crate) struct Args {
 struct Doors {
     resp: Vec<Listener>,
     resp_address: Option<SocketAddr>,
+    /// Of the TCP address for Redis clients.
+    scheme: &'static str,
     unix_socket: Option<PathBuf>,
     http: Option<std::net::TcpListener>,
     http_address: Option<SocketAddr>,
@@ -63,18 +65,23 @@ impl Doors {
         let resp_address = resp_socket.as_ref().map(address).transpose()?;
         let http_address = http.as_ref().map(address).transpose()?;
         let mut resp = Vec::new();
-        resp.extend(resp_socket.map(Listener::tcp).transpose()?);
+        let identity = settings.tls.as_ref().map(|(certificates, key)| {
+            Identity::from_files(certificates, key).context("TLS cannot be spoken with these files")
+        });
+        let identity = identity.transpose()?;
+        let scheme = if identity.is_some() { "rediss" } else { "redis" };
+        resp.extend(resp_socket.map(|socket| resp_listener(socket, identity)).transpose()?);
         if let Some(path) = &settings.unix_socket {
             resp.push(Listener::unix(listen::unix(path)?)?);
         }
-        Ok(Self { resp, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
+        Ok(Self { resp, resp_address, scheme, unix_socket: settings.unix_socket.clone(), http, http_address })
     }
 
     /// The addresses, one a line, as the LOCK file tells them to other programs.
     fn lines(&self) -> String {
         let mut lines = String::new();
         if let Some(address) = self.resp_address {
-            lines.push_str(&format!("resp redis://{address}\n"));
+            lines.push_str(&format!("resp {}://{address}\n", self.scheme));
         }
         if let Some(path) = &self.unix_socket {
             lines.push_str(&format!("unix {}\n", path.display()));
@@ -83,6 +90,13 @@ impl Doors {
             lines.push_str(&format!("http http://{address}\n"));
         }
         lines
+    }
+}
+
+fn resp_listener(socket: std::net::TcpListener, identity: Option<Identity>) -> std::io::Result<Listener> {
+    match identity {
+        Some(identity) => Listener::tls(socket, identity),
+        None => Listener::tcp(socket),
     }
 }
 

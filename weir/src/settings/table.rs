@@ -70,6 +70,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..SETTING
     },
     Setting {
+        name: "tls-cert",
+        env: "WEIR_TLS_CERT",
+        value: "FILE",
+        help: "certificates (PEM) with which Redis clients on the TCP address are answered over TLS; needs tls-key",
+        ..SETTING
+    },
+    Setting {
+        name: "tls-key",
+        env: "WEIR_TLS_KEY",
+        value: "FILE",
+        help: "the private key (PEM) to the first of those certificates",
+        ..SETTING
+    },
+    Setting {
         name: "insecure",
         env: "WEIR_INSECURE",
         value: "BOOL",
