@@ -25,6 +25,8 @@ mod digest;
 mod engine;
 mod entries;
 mod flusher;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod groups;
 mod idempotence;

@@ -105,7 +105,7 @@ pub(crate) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Engine
 fn options(settings: &Settings) -> Options {
     let bytes = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
     let mut options = Options { fsync: settings.fsync, ..Options::default() };
-    options.block_cache_bytes = bytes(settings.memory / 8);
+    options.block_cache_bytes = bytes(settings.memory / 64);
     options.log.ring_bytes = bytes(settings.memory / 64);
     options
 }

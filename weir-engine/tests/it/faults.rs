@@ -234,7 +234,7 @@ fn one_failure(failure: Failure) {
         }
         drop(case);
     }
-    println!("{failure:?}: {count} operations, the engine survived {survived} and stopped at {faulted}");
+    eprintln!("{failure:?}: {count} operations, the engine survived {survived} and stopped at {faulted}");
     assert!(survived > 2 && faulted > 20);
 }
 
@@ -275,7 +275,7 @@ fn a_disk_that_is_full_from_any_step_on() {
         pair.check_image(&disk.after_crash(Keep::Random(from as u64)));
         drop(case);
     }
-    println!("full: {refused} refusals, {taken_while_full} steps taken");
+    eprintln!("full: {refused} refusals, {taken_while_full} steps taken");
     assert!(refused > 100 && taken_while_full > 100);
 }
 

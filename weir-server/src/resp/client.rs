@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use weir_core::Error;
 use weir_engine::{NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
@@ -122,6 +123,10 @@ pub(crate) struct Client {
     pub(crate) subscriptions: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
     pub(crate) owed: usize,
+    /// Whether its next command waits for a part of the index to be read.
+    pub(crate) is_aside: bool,
+    /// Why that part cannot be read.
+    pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
     pub(crate) connected_at: Duration,
     pub(crate) asked_at: Duration,
@@ -150,6 +155,8 @@ impl Client {
             buffer_bytes: 0,
             subscriptions: 0,
             owed: 0,
+            is_aside: false,
+            unreadable: None,
             connected_at: now,
             asked_at: now,
             last_command: "NULL",
@@ -163,7 +170,11 @@ impl Client {
 
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none() && !self.is_postponed && self.closing == Closing::No && self.owed <= OWED_MAX
+        self.blocked.is_none()
+            && !self.is_postponed
+            && !self.is_aside
+            && self.closing == Closing::No
+            && self.owed <= OWED_MAX
     }
 }
 

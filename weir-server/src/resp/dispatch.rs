@@ -33,22 +33,14 @@ pub(crate) enum Pause {
     Outside(Outside),
 }
 
-impl Pause {
+impl Outside {
     /// Does it, without the engine's lock.
-    pub(crate) fn end(self, door: &mut Door, engine: &Engine) -> Result<(), Error> {
+    pub(crate) fn perform(self, engine: &Engine) -> Result<(), Error> {
         match self {
-            Self::Cold(cold) => engine.warm(cold),
-            Self::Fetch(fetching) => {
-                door.fetched = Some(fetching.complete(engine)?);
-                Ok(())
-            }
-            Self::Outside(what) => {
-                match what {
-                    Outside::Snapshot => engine.snapshot()?,
-                    Outside::Sync => engine.sync()?,
-                    Outside::Sleep(time) => std::thread::sleep(time),
-                }
-                door.done_outside = true;
+            Self::Snapshot => engine.snapshot(),
+            Self::Sync => engine.sync(),
+            Self::Sleep(time) => {
+                std::thread::sleep(time);
                 Ok(())
             }
         }
@@ -103,16 +95,25 @@ pub(crate) fn execute(
     let failed = matches!(answer, Ok(Reply::Error(_)) | Err(Stop::Refused(_) | Stop::Engine(_)));
     match answer {
         Ok(reply) => door.answer(who, reply),
-        Err(Stop::Cold(cold)) => return Err(Pause::Cold(cold)),
-        Err(Stop::Fetch(fetching)) => return Err(Pause::Fetch(fetching)),
-        Err(Stop::Outside(what)) => return Err(Pause::Outside(what)),
+        Err(Stop::Cold(cold)) => {
+            door.tells_state = true;
+            return Err(Pause::Cold(cold));
+        }
+        Err(Stop::Fetch(fetching)) => {
+            door.tells_state = true;
+            return Err(Pause::Fetch(fetching));
+        }
+        Err(Stop::Outside(what)) => {
+            door.tells_state = true;
+            return Err(Pause::Outside(what));
+        }
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
     door.tells_state = true;
     note(door, who, command, args, failed);
     show(door, who, command, args);
-    after_command(door, turn, who, command);
+    after_command(door, turn, command);
     Ok(())
 }
 
@@ -282,7 +283,7 @@ fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
 }
 
 /// Serves whom the command made something visible for, before anybody else's command runs.
-fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
+fn after_command(door: &mut Door, turn: &mut Turn<'_>, command: &'static Command) {
     door.counters.commands += 1;
     if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
         turn.serve_waiters();

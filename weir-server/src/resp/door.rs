@@ -253,10 +253,11 @@ impl Door {
     }
 
     /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
+    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
+        self.outbox.retain(|outgoing| !outgoing.is_message);
         for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
-            outgoing.reply =
-                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
+            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }
 

@@ -22,6 +22,8 @@ mod glob;
 mod keyspec;
 mod latency;
 mod link;
+#[cfg(test)]
+mod manual;
 mod memory;
 mod monitor;
 mod notify;
@@ -31,6 +33,7 @@ mod pool;
 mod pubsub;
 mod random;
 mod reactor;
+mod readers;
 mod render;
 mod reply;
 mod round;

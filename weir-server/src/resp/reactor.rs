@@ -19,6 +19,7 @@ use super::dispatch;
 use super::door::Door;
 use super::link::{Link, Received};
 use super::pool::Pool;
+use super::readers::{ForClient, Outcome, Readers, Task};
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
 use super::socket::{Listener, Socket};
@@ -30,6 +31,9 @@ const EVENTS: usize = 1_024;
 const ACCEPTS: usize = 64;
 /// How long to wait after the system refused to accept a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often expired keys are looked for when no command does: often where somebody waits for what they hold.
+const TICK: Duration = Duration::from_millis(100);
+const SLOW_TICK: Duration = Duration::from_secs(1);
 /// How long a stopping server waits for clients to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -52,6 +56,7 @@ pub struct Server {
     queue: VecDeque<ClientNo>,
     /// Clients whose sockets may have bytes.
     readable: Vec<ClientNo>,
+    readers: Readers,
     /// Clients that have answers to take.
     sending: Vec<ClientNo>,
     /// When to try accepting again although no event tells so.
@@ -60,6 +65,8 @@ pub struct Server {
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     spin: Spin,
+    /// When to look for expired keys at the latest.
+    next_tick: Duration,
     /// Bytes that all connections hold together.
     buffered: usize,
 }
@@ -114,10 +121,11 @@ impl Server {
             }
         }));
         Ok(Self {
+            readers: Readers::new(engine.clone(), waker.clone()),
+            engine,
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
-            engine,
             door: Door::new(Config { bind, port, ..config }, clock.clone()),
             links: Vec::new(),
             pool: Pool::default(),
@@ -130,6 +138,7 @@ impl Server {
             shared,
             waker,
             spin,
+            next_tick: Duration::ZERO,
             buffered: 0,
         })
     }
@@ -148,6 +157,7 @@ impl Server {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.wait()?;
             self.handle_events();
+            self.take_done();
             self.receive();
             self.round();
             self.send();
@@ -176,12 +186,9 @@ impl Server {
         }
         let now = self.clock.elapsed();
         // The system counts milliseconds; a deadline must not make the loop turn without effect.
-        let deadline = self.door.timers.next().map(|at| at.saturating_sub(now) + Duration::from_millis(1));
-        let timeout = match (deadline, self.accept_again) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.poll_for(timeout)
+        let deadline = self.door.timers.next().map_or(self.next_tick, |at| at.min(self.next_tick));
+        let timeout = deadline.saturating_sub(now) + Duration::from_millis(1);
+        self.poll_for(Some(self.accept_again.map_or(timeout, |again| again.min(timeout))))
     }
 
     /// Looks for events for a few microseconds, where that is worth it.
@@ -323,12 +330,47 @@ impl Server {
         self.readable = readable;
     }
 
+    /// Lets clients go on for whom the disk was waited for.
+    fn take_done(&mut self) {
+        for (whose, outcome) in self.readers.take_done() {
+            let who = whose.no;
+            let Some(client) = self.door.clients.get_mut(who).filter(|client| client.id == whose.id) else {
+                continue;
+            };
+            let link = self.links[who.index()].as_mut().expect("a client has a link");
+            match outcome {
+                Outcome::Warmed(warmed) => {
+                    client.is_aside = false;
+                    client.unreadable = warmed.err().map(Box::new);
+                }
+                Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
+                Outcome::Rendered(Err(error)) => {
+                    tracing::error!(client = client.id, %error, "disconnected in the middle of an answer");
+                    self.door.close(who, Closing::Now);
+                    continue;
+                }
+            }
+            if !link.in_sending {
+                link.in_sending = true;
+                self.sending.push(who);
+            }
+            if may_queue(link, client, &self.door.config.limits) {
+                link.in_queue = true;
+                self.queue.push_back(who);
+            }
+        }
+    }
+
     // ---- the round ---------------------------------------------------------------------------------------------
 
     fn round(&mut self) {
         let now = self.clock.elapsed();
         let served = self.shared.served.swap(false, Ordering::AcqRel);
         let is_due = self.door.timers.next().is_some_and(|at| at <= now);
+        let ticks = self.next_tick <= now;
+        if ticks {
+            self.next_tick = now + if self.engine.turn().waiting_counts().0 > 0 { TICK } else { SLOW_TICK };
+        }
         // A reader that has gone must not be given anything.
         let gone: Vec<ClientNo> =
             self.door.leaving.iter().copied().filter(|who| self.is_blocked(*who)).collect();
@@ -343,10 +385,12 @@ impl Server {
             batch: &mut self.batch,
             queue: &mut self.queue,
             sending: &mut self.sending,
+            readers: &mut self.readers,
             decode_limits,
         };
-        let crowd = round.run(served || is_due || !gone.is_empty(), |door, turn| {
+        let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
             gone.iter().for_each(|who| door.release(*who, turn));
+            turn.serve_waiters();
             dispatch::deliver_served(door, turn);
             if is_due {
                 time_out(door, turn, now);
@@ -373,6 +417,10 @@ impl Server {
                     if sent.is_unfinished {
                         link.in_sending = true;
                         self.sending.push(who);
+                    }
+                    if sent.is_cold {
+                        let whose = ForClient { no: who, id: client.id };
+                        self.readers.submit(whose, Task::Render(link.send_away()));
                     }
                 }
                 Err(error) => {
@@ -440,7 +488,8 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.is_settled());
+            let is_idle = self.queue.is_empty() && self.readers.is_idle();
+            let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;
             }
@@ -448,6 +497,7 @@ impl Server {
                 return;
             }
             self.handle_events();
+            self.take_done();
         }
     }
 }

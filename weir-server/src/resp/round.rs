@@ -11,13 +11,14 @@ use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 use crate::Limits;
 
 use super::client::{Client, ClientNo, Closing};
-use super::dispatch;
+use super::dispatch::{self, Pause};
 use super::door::Door;
 use super::errors;
 use super::latency::Event;
 use super::link::Link;
 use super::notify;
 use super::pool::Pool;
+use super::readers::{ForClient, Readers, Task};
 use super::reply::Reply;
 use super::spin::Crowd;
 
@@ -63,10 +64,11 @@ pub(crate) struct Round<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) queue: &'a mut VecDeque<ClientNo>,
     pub(crate) sending: &'a mut Vec<ClientNo>,
+    pub(crate) readers: &'a mut Readers,
     pub(crate) decode_limits: weir_resp::Limits,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
     /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
@@ -153,7 +155,6 @@ impl Round<'_> {
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
-        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -166,28 +167,59 @@ impl Round<'_> {
                     self.door.answer(who, protocol_error(error));
                     self.door.close(who, Closing::AfterReplies);
                 }
-                What::Request { at, end } => {
-                    self.door.client(who).asked_at = now;
-                    let request = self.batch.args[index].of(link.input(at));
-                    while let Err(pause) = dispatch::execute(self.door, self.engine, &mut turn, who, request)
-                    {
-                        drop(turn);
-                        let ended = pause.end(self.door, self.engine);
-                        turn = self.engine.turn();
-                        if let Err(error) = ended {
-                            self.door.answer(who, Reply::Error(errors::text(&error)));
-                            break;
-                        }
-                    }
-                    if self.door.client(who).is_postponed {
-                        link.rewind();
-                        continue;
-                    }
-                    (self.door.fetched, self.door.done_outside) = (None, false);
-                    link.executed(end);
+                What::Request { at, end } => turn = self.request(turn, index, who, (at, end)),
+            }
+        }
+    }
+
+    /// Executes a client's request, or puts the client aside until the disk has been waited for.
+    fn request(
+        &mut self,
+        mut turn: Turn<'a>,
+        index: usize,
+        who: ClientNo,
+        bytes: (usize, usize),
+    ) -> Turn<'a> {
+        let Some(link) = self.links[who.index()].as_mut() else { return turn };
+        self.door.client(who).asked_at = self.door.tick;
+        let request = self.batch.args[index].of(link.input(bytes.0));
+        let mut done = match self.door.client(who).unreadable.take() {
+            Some(error) => Err(*error),
+            None => Ok(()),
+        };
+        while done.is_ok() {
+            match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                Ok(()) => break,
+                Err(Pause::Cold(cold)) => {
+                    let client = self.door.client(who);
+                    client.is_aside = true;
+                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
+                    link.rewind();
+                    self.door.fetched = None;
+                    return turn;
+                }
+                Err(Pause::Fetch(fetching)) => {
+                    drop(turn);
+                    done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
+                    turn = self.engine.turn();
+                }
+                Err(Pause::Outside(what)) => {
+                    drop(turn);
+                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
+                    turn = self.engine.turn();
                 }
             }
         }
+        if let Err(error) = done {
+            self.door.answer(who, Reply::Error(errors::text(&error)));
+        }
+        (self.door.fetched, self.door.done_outside) = (None, false);
+        if self.door.client(who).is_postponed {
+            link.rewind();
+            return turn;
+        }
+        link.executed(bytes.1);
+        turn
     }
 
     /// Puts clients that may have more requests at the back of the queue.

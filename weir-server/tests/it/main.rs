@@ -2,6 +2,7 @@
 
 mod blocking;
 mod clients;
+mod cold;
 mod connection;
 mod durability;
 mod groups;
@@ -10,6 +11,7 @@ mod hostile;
 mod info;
 mod keys;
 mod pubsub;
+mod server;
 mod streams;
 mod tls;
 mod transactions;

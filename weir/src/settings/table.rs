@@ -82,7 +82,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         env: "WEIR_MEMORY",
         value: "SIZE",
         default: Some("512MiB"),
-        help: "memory to plan with: an eighth of it for index blocks read from disk, a sixty-fourth for the newest \
+        help: "memory to plan with: a sixty-fourth of it each for index blocks read from disk and for the newest \
                entries",
         ..SETTING
     },
