@@ -16,6 +16,7 @@ mod background;
 mod block;
 mod blocks;
 mod broker;
+mod check;
 mod checks;
 mod chunked;
 mod copying;
@@ -56,6 +57,7 @@ pub use api::{
     Trim, TrimBound,
 };
 pub use broker::Namespace;
+pub use check::{FolderReport, SnapshotReport, check_folder};
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 #[doc(hidden)]
@@ -63,7 +65,7 @@ pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
-pub use verify::Verified;
 pub use tuning::{IdempotenceDefaults, Lookups};
+pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
 pub use weir_log::LogStats;

@@ -44,10 +44,7 @@ impl Core {
     /// What streams made from now on remember of idempotent IDs.
     #[must_use]
     pub fn idempotence_defaults(&self) -> IdempotenceDefaults {
-        IdempotenceDefaults {
-            duration: self.options.idempotence_duration,
-            max: self.options.idempotence_max,
-        }
+        IdempotenceDefaults { duration: self.options.idempotence_duration, max: self.options.idempotence_max }
     }
 
     /// Changes [`Core::idempotence_defaults`].

@@ -72,7 +72,7 @@ pub trait DiskFile: Send + Sync + Debug {
     fn allocate(&self, _at: u64, _len: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    /// Gives the space of a range back; it reads as zeroes then. The length stays.
+    /// Gives the space of a range back, as far as the system can. Nobody reads there any more. The length stays.
     fn punch(&self, at: u64, len: u64) -> io::Result<()>;
     /// Bytes the file takes on the disk.
     fn allocated(&self) -> io::Result<u64> {

@@ -1,13 +1,10 @@
 //! A folder of the operating system.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, IoSliceMut, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use rustix::fs::FallocateFlags;
-use rustix::io::ReadWriteFlags;
 
 use super::{Disk, DiskFile, DiskLock, Open};
 
@@ -100,8 +97,10 @@ impl DiskFile for RealFile {
         self.0.read_at(buf, at)
     }
 
+    #[cfg(target_os = "linux")]
     fn read_at_cached(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        match rustix::io::preadv2(&self.0, &mut [IoSliceMut::new(buf)], at, ReadWriteFlags::NOWAIT) {
+        let parts = &mut [io::IoSliceMut::new(buf)];
+        match rustix::io::preadv2(&self.0, parts, at, rustix::io::ReadWriteFlags::NOWAIT) {
             // File systems that cannot tell: read, and perhaps wait.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.0.read_at(buf, at),
             other => Ok(other?),
@@ -124,8 +123,9 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 
+    #[cfg(target_os = "linux")]
     fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), at, len) {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), at, len) {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
                 Err(io::ErrorKind::Unsupported.into())
             }
@@ -133,11 +133,20 @@ impl DiskFile for RealFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
     fn punch(&self, at: u64, len: u64) -> io::Result<()> {
+        use rustix::fs::FallocateFlags;
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(rustix::fs::fallocate(&self.0, flags, at, len)?)
     }
 
+    /// Elsewhere the space stays in use until the file goes.
+    #[cfg(not(target_os = "linux"))]
+    fn punch(&self, _at: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
         match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(at)) {
             Ok(data) => Ok(Some(data.max(at))),

@@ -170,11 +170,8 @@ impl Client {
 
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none()
-            && !self.is_postponed
-            && !self.is_aside
-            && self.closing == Closing::No
-            && self.owed <= OWED_MAX
+        let is_free = self.blocked.is_none() && !self.is_aside && !self.is_postponed;
+        is_free && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }
 

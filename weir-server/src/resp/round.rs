@@ -167,7 +167,10 @@ impl<'a> Round<'a> {
                     self.door.answer(who, protocol_error(error));
                     self.door.close(who, Closing::AfterReplies);
                 }
-                What::Request { at, end } => turn = self.request(turn, index, who, (at, end)),
+                What::Request { at, end } => {
+                    self.door.client(who).asked_at = self.door.tick;
+                    turn = self.request(turn, index, who, (at, end));
+                }
             }
         }
     }
@@ -181,7 +184,6 @@ impl<'a> Round<'a> {
         bytes: (usize, usize),
     ) -> Turn<'a> {
         let Some(link) = self.links[who.index()].as_mut() else { return turn };
-        self.door.client(who).asked_at = self.door.tick;
         let request = self.batch.args[index].of(link.input(bytes.0));
         let mut done = match self.door.client(who).unreadable.take() {
             Some(error) => Err(*error),
@@ -216,9 +218,9 @@ impl<'a> Round<'a> {
         (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();
-            return turn;
+        } else {
+            link.executed(bytes.1);
         }
-        link.executed(bytes.1);
         turn
     }
 
