@@ -7,8 +7,9 @@ use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
+use super::acl::{self, Denied};
 use super::call::{Call, Fetching, Outside, Stop, Wait};
-use super::client::{Blocked, Client, ClientNo, Multi};
+use super::client::{Blocked, ClientNo, Multi};
 use super::command::{Command, Run, flag};
 use super::door::Door;
 use super::errors;
@@ -71,9 +72,12 @@ pub(crate) fn execute(
             return Ok(());
         }
     };
-    if let Some(text) = forbidden(door.client(who), command) {
+    if let Some(text) = forbidden(door, who, command, args) {
         door.stats.of(command).rejected += 1;
-        refuse(door, who, text);
+        match command.name {
+            "exec" => abort_transaction(door, turn, who, &text),
+            _ => refuse(door, who, text),
+        }
         return Ok(());
     }
     if is_postponed(door, who, command) {
@@ -122,6 +126,10 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
     match resolve(call.door, args) {
         Err(text) => Reply::Error(text),
         Ok((command, run)) => {
+            // The rules may have changed since it was queued.
+            if let Err(denied) = permitted(call.door, call.who, command, args) {
+                return Reply::Error(denied.later().into());
+            }
             let mut inner = Call {
                 command,
                 args,
@@ -197,13 +205,23 @@ fn subcommand(
 }
 
 /// Why this client may not use this command now.
-fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
+fn forbidden(
+    door: &mut Door,
+    who: ClientNo,
+    command: &'static Command,
+    args: Request<'_>,
+) -> Option<Cow<'static, [u8]>> {
+    let client = door.client(who);
     if !client.is_authenticated && !command.has(flag::NO_AUTH) {
         return Some(Cow::Borrowed(errors::NO_AUTH.as_bytes()));
     }
     if client.multi.is_some() && command.has(flag::NO_MULTI) {
         return Some(Cow::Borrowed(b"ERR Command not allowed inside a transaction"));
     }
+    if let Err(denied) = permitted(door, who, command, args) {
+        return Some(Cow::Owned(denied.text(&door.client(who).user)));
+    }
+    let client = door.client(who);
     if client.subscriptions > 0 && client.proto == Proto::Resp2 && !command.has(flag::SUBSCRIBED) {
         let text = format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -213,6 +231,27 @@ fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
         return Some(Cow::Owned(text.into_bytes()));
     }
     None
+}
+
+/// Whether the client's user may execute this; if not, that is noted.
+fn permitted(
+    door: &mut Door,
+    who: ClientNo,
+    command: &'static Command,
+    args: Request<'_>,
+) -> Result<(), Denied> {
+    let client = door.client(who);
+    let checked = acl::check(&client.user, command, args);
+    if let Err(denied) = &checked {
+        let user = client.user.clone();
+        let (reason, object) = match denied {
+            Denied::Command(name) => ("command", name.as_bytes()),
+            Denied::Key(key) => ("key", &**key),
+            Denied::Channel(channel) => ("channel", &**channel),
+        };
+        door.note_refusal(who, reason, object, &user.name);
+    }
+    checked
 }
 
 /// Whether a command has to wait for the end of a pause. The one that ends it never does.

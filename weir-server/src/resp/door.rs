@@ -8,8 +8,10 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::acl::{self, Acl, Refusal, User};
 use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
+use super::commands::client_list;
 use super::config::Config;
 use super::errors;
 use super::latency::Latency;
@@ -54,6 +56,7 @@ pub(crate) struct Pause {
 pub(crate) struct Door {
     pub(crate) config: Config,
     pub(crate) table: Table,
+    pub(crate) acl: Acl,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
     pub(crate) counters: DoorCounts,
@@ -105,9 +108,11 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
         let started = clock.elapsed();
+        let acl = Acl::new(config.password.as_deref().map(str::as_bytes));
         Self {
             config,
             table: Table::new(),
+            acl,
             clients: Clients::default(),
             timers: Timers::default(),
             counters: DoorCounts::default(),
@@ -233,7 +238,51 @@ impl Door {
 
     /// Whether there is a user of this name.
     pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
-        name == b"default"
+        self.acl.get(name).is_some()
+    }
+
+    /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
+    /// connected stay so.
+    pub(crate) fn set_password(&mut self, password: Option<String>) {
+        let mut user = (**self.acl.default_user()).clone();
+        user.no_password = password.is_none();
+        user.passwords = password.iter().map(|password| acl::hash(password.as_bytes())).collect();
+        self.config.password = password;
+        self.replace_user(Arc::new(user));
+    }
+
+    /// Puts a user in place of the one of the same name, for its connections, too; `false` when there are too many.
+    pub(crate) fn replace_user(&mut self, user: Arc<User>) -> bool {
+        if !self.acl.put(user.clone()) {
+            return false;
+        }
+        for who in self.clients_of(&user.name) {
+            self.client(who).user = user.clone();
+        }
+        true
+    }
+
+    /// The clients of a user.
+    pub(crate) fn clients_of(&self, user: &[u8]) -> Vec<ClientNo> {
+        self.clients.iter().filter(|(_, client)| client.user_name() == user).map(|(who, _)| who).collect()
+    }
+
+    /// Notes that a client was refused something.
+    pub(crate) fn note_refusal(&mut self, who: ClientNo, reason: &'static str, object: &[u8], user: &[u8]) {
+        let now = self.clock.now();
+        let is_multi = self.clients.get(who).is_some_and(|client| client.multi.is_some());
+        let refusal = Refusal {
+            id: 0,
+            count: 0,
+            reason,
+            context: if is_multi { "multi" } else { "toplevel" },
+            object: object.into(),
+            user: user.into(),
+            client: client_list::line(self, who),
+            created: now,
+            updated: now,
+        };
+        self.acl.log.note(refusal, now);
     }
 
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.

@@ -10,6 +10,7 @@
 //! * A client's commands are executed in order, and its answers leave in that order.
 //! * A client that is slow, silent or hostile costs bounded memory and nobody else's time.
 
+mod acl;
 mod call;
 mod client;
 mod command;

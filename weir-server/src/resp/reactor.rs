@@ -282,9 +282,9 @@ impl Server {
             self.door.counters.rejected_connections += 1;
             return io::Write::write_all(&mut socket, b"-ERR max number of clients reached\r\n");
         }
-        let is_authenticated = self.door.config.password.is_none();
         let id = self.door.next_client_id();
-        let who = self.door.clients.insert(Client::new(id, peer, is_authenticated, self.clock.elapsed()));
+        let user = self.door.acl.default_user().clone();
+        let who = self.door.clients.insert(Client::new(id, peer, user, self.clock.elapsed()));
         if let Err(error) = socket.register(self.poll.registry(), Token(who.index())) {
             self.door.clients.remove(who);
             return Err(error);

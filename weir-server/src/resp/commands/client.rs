@@ -21,6 +21,7 @@ pub(super) static COMMAND: Command = Command {
         &client_control::CACHING,
         &GETNAME,
         &client_control::GETREDIR,
+        &HELP,
         &ID,
         &client_list::INFO,
         &client_list::KILL,
@@ -135,5 +136,14 @@ static REPLY: Command = Command {
         }
         Ok(Reply::Nothing)
     }),
+    ..ROW
+};
+
+static HELP: Command = Command {
+    name: "client|help",
+    arity: 2,
+    since: "5.0.0",
+    summary: "returns texts about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
     ..ROW
 };

@@ -4,6 +4,7 @@
 
 pub(crate) mod client_list;
 
+mod acl;
 mod client;
 mod client_control;
 mod command;
@@ -55,6 +56,7 @@ static FAMILIES: &[&[&Command]] = &[
         &connection::QUIT,
         &connection::RESET,
         &connection::SELECT,
+        &acl::COMMAND,
         &client::COMMAND,
         &command::COMMAND,
     ],
