@@ -159,7 +159,6 @@ impl<'a> Round<'a> {
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
-        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -173,7 +172,7 @@ impl<'a> Round<'a> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
-                    self.door.client(who).asked_at = now;
+                    self.door.client(who).asked_at = self.door.tick;
                     turn = self.request(turn, index, who, (at, end));
                 }
             }
@@ -215,8 +214,7 @@ impl<'a> Round<'a> {
                 }
                 Err(Pause::Outside(what)) => {
                     drop(turn);
-                    done = what.happen(self.engine);
-                    self.door.done_outside = true;
+                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
                     turn = self.engine.turn();
                 }
             }
