@@ -37,6 +37,16 @@ pub(crate) enum Peer {
     Unix,
 }
 
+impl Peer {
+    /// As clients are told of each other: `127.0.0.1:51404`.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp { peer, .. } => peer.to_string(),
+            Self::Unix => "unix:0".into(),
+        }
+    }
+}
+
 /// Whether a client is to be disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Closing {

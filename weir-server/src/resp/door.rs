@@ -14,11 +14,14 @@ use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::commands::client_list;
 use super::config::Config;
 use super::errors;
+use super::latency::Latency;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
 use super::random::Random;
 use super::reply::Reply;
+use super::slowlog::SlowLog;
+use super::stats::Stats;
 use super::table::Table;
 use super::timers::Timers;
 use crate::DoorCounts;
@@ -77,6 +80,21 @@ pub(crate) struct Door {
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    pub(crate) stats: Stats,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Latency,
+    /// When the command before the one at hand ended, or the turn began, on the clock's monotonic scale.
+    pub(crate) tick: std::time::Duration,
+    /// Whether what the command at hand wanted done without the engine's lock was done.
+    pub(crate) done_outside: bool,
+    /// Whether keys are removed when their time comes, not only when they are asked for.
+    pub(crate) expires_actively: bool,
+    /// Whether a client asked for the end.
+    pub(crate) stop_wanted: bool,
+    /// Forty hexadecimal digits that no other run of a server has.
+    pub(crate) run_id: String,
+    /// In seconds since the Unix epoch.
+    pub(crate) started_at: u64,
     /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
     pub(crate) buffered: usize,
     /// What the command that is run again was waiting for.
@@ -109,6 +127,15 @@ impl Door {
             tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            stats: Stats::default(),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            tick: started,
+            done_outside: false,
+            expires_actively: true,
+            stop_wanted: false,
+            run_id: run_id(clock.now_micros()),
+            started_at: clock.now().0 / 1_000,
             buffered: 0,
             fetched: None,
             random: Random::seeded(clock.now_micros()),
@@ -147,8 +174,9 @@ impl Door {
     pub(crate) fn answer(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get_mut(to) else { return };
         let proto = client.proto;
-        if let Reply::Error(_) = reply {
+        if let Reply::Error(text) = &reply {
             self.counters.errors += 1;
+            self.stats.error(text);
         }
         match client.replies {
             Replies::On => {}
@@ -215,11 +243,11 @@ impl Door {
 
     /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
     /// connected stay so.
-    pub(crate) fn set_password(&mut self, password: Option<String>) {
+    pub(crate) fn set_password(&mut self, password: Option<&[u8]>) {
         let mut user = (**self.acl.default_user()).clone();
         user.no_password = password.is_none();
-        user.passwords = password.iter().map(|password| acl::hash(password.as_bytes())).collect();
-        self.config.password = password;
+        user.passwords = password.map(acl::hash).into_iter().collect();
+        self.config.password = password.map(|text| String::from_utf8_lossy(text).into_owned());
         self.replace_user(Arc::new(user));
     }
 
@@ -286,4 +314,11 @@ impl Door {
     pub(crate) fn database(number: i64) -> Option<NamespaceNo> {
         u32::try_from(number).ok().filter(|number| *number < DATABASES).map(NamespaceNo)
     }
+}
+
+/// A name for this run: its start and its process, spread over forty digits.
+fn run_id(start_micros: u64) -> String {
+    let mut numbers = Random::seeded(start_micros ^ (u64::from(std::process::id()) << 40));
+    let digits: String = (0..3).map(|_| format!("{:016x}", numbers.number())).collect();
+    digits[..40].to_owned()
 }

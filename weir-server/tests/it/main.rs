@@ -12,6 +12,7 @@ mod hostile;
 mod info;
 mod keys;
 mod pubsub;
+mod server;
 mod streams;
 mod tls;
 mod transactions;
