@@ -207,7 +207,8 @@ impl<'a> Round<'a> {
                 }
                 Err(Pause::Outside(what)) => {
                     drop(turn);
-                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
+                    done = what.happen(self.engine);
+                    self.door.done_outside = true;
                     turn = self.engine.turn();
                 }
             }

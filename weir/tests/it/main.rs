@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod config;
 mod fake_server;
+mod kills;
 mod redis;
 mod serve;
 mod weir;
