@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod info;
 mod keys;
+mod notifications;
 mod pubsub;
 mod server;
 mod streams;
