@@ -14,6 +14,7 @@ use super::client::{Client, ClientNo, Closing};
 use super::dispatch::{self, Pause};
 use super::door::Door;
 use super::errors;
+use super::latency::Event;
 use super::link::Link;
 use super::notify;
 use super::pool::Pool;
@@ -147,7 +148,10 @@ impl<'a> Round<'a> {
 
     fn execute(&mut self, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
         let mut turn = self.engine.turn();
-        turn.expire_due();
+        if self.door.expires_actively {
+            turn.expire_due();
+        }
+        self.door.tick = self.door.clock.elapsed();
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
@@ -202,12 +206,18 @@ impl<'a> Round<'a> {
                     done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
                     turn = self.engine.turn();
                 }
+                Err(Pause::Outside(what)) => {
+                    drop(turn);
+                    done = what.happen(self.engine);
+                    self.door.done_outside = true;
+                    turn = self.engine.turn();
+                }
             }
         }
         if let Err(error) = done {
             self.door.answer(who, Reply::Error(errors::text(&error)));
         }
-        self.door.fetched = None;
+        (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();
         } else {
@@ -236,9 +246,14 @@ impl<'a> Round<'a> {
 
     /// Flushes, renders every answer of the round and notes whose sockets are to be written.
     fn finish(&mut self) {
+        let before = self.door.clock.elapsed();
         if self.engine.flush().is_err() {
             self.door.fail_round();
         }
+        let now = self.door.clock.elapsed();
+        let clock = &self.door.clock;
+        self.door.latency.note(Event::Flush, now.saturating_sub(before), || clock.now().0 / 1_000);
+        self.door.stats.sample(now, &self.door.counters);
         let pause = self.door.config.limits.output_pause_bytes;
         self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);

@@ -1,5 +1,6 @@
 //! The RESP door, driven over real sockets.
 
+mod acl;
 mod blocking;
 mod clients;
 mod cold;

@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod doctor;
 mod fake_server;
+mod kills;
 mod redis;
 mod serve;
 mod weir;

@@ -31,6 +31,7 @@ pub(super) static COMMAND: Command = Command {
         &client_list::KILL,
         &client_list::LIST,
         &GETNAME,
+        &HELP,
         &ID,
         &REPLY,
         &SETINFO,
@@ -135,5 +136,14 @@ static REPLY: Command = Command {
         }
         Ok(Reply::Nothing)
     }),
+    ..ROW
+};
+
+static HELP: Command = Command {
+    name: "client|help",
+    arity: 2,
+    since: "5.0.0",
+    summary: "returns texts about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
     ..ROW
 };
