@@ -67,7 +67,12 @@ impl Stream {
             Record::Entry(entry) => self.admits_entry(lsn, entry),
             Record::Block { block, .. } => self.tail.live > 0 && **block == self.tail.block,
             Record::Remove(removal) => self.admits_removal(removal),
-            Record::SetId { .. } | Record::Idempotence { .. } | Record::IdempotentId { .. } => true,
+            Record::SetId { last_id, entries_added, .. } => {
+                let tail = &self.tail.block;
+                (tail.count() == 0 || *last_id >= tail.last_id())
+                    && entries_added.is_none_or(|added| added >= self.len)
+            }
+            Record::Idempotence { .. } | Record::IdempotentId { .. } => true,
             Record::GroupNew { at, name, .. } => {
                 at.group < u32::MAX
                     && self

@@ -55,9 +55,11 @@ impl Background {
         // Large snapshots are written less often, so that they stay a small part of what is written.
         let due =
             due.max(4 * own.snapshots.first().map_or(0, |snapshot| snapshot.bytes)).min(due.max(1 << 30));
-        if written.0.saturating_sub(own.snapshot_from.0) >= due {
-            own.write_snapshot(shared)?;
-            return Ok(true);
+        let wanted = shared.snapshot_wanted.load(Ordering::Acquire);
+        if wanted || written.0.saturating_sub(own.snapshot_from.0) >= due {
+            let done = own.write_snapshot(shared);
+            shared.snapshot_wanted.store(false, Ordering::Release);
+            return done.map(|()| true);
         }
         let reclaiming = own.reclaim.step(shared)?;
         Ok(busy || reclaiming)
@@ -70,6 +72,7 @@ impl Background {
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         let (written, guess) = snapshot::write(shared)?;
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
+        shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);
         self.snapshot_from = written.from;
         // Where the log stood still, it took the place of the one before.
         self.snapshots.retain(|snapshot| snapshot.path != written.path);

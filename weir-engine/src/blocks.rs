@@ -51,10 +51,6 @@ impl Blocks {
         self.on_the_spot.get()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.cache.borrow().bytes
-    }
-
     pub(crate) fn insert(&self, lsn: Lsn, block: Arc<Block>) {
         let mut cache = self.cache.borrow_mut();
         let cost = OVERHEAD + block.heap_bytes();

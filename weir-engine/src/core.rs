@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::record::Record;
 use crate::state::{Key, State, Value};
 use crate::stream::Stream;
+use crate::tuning::Lookups;
 use crate::waiting::{Waiting, Watches};
 
 /// Databases that exist from the start: namespace 0 is `default`, the others `db1` … `db15`.
@@ -44,8 +45,10 @@ pub struct Core {
     transaction: u32,
     pub(crate) events_wanted: bool,
     pub(crate) events: Vec<KeyEvent>,
-    /// Entries that expiry removed since the start, for INFO.
+    /// Keys that expiry removed.
     pub(crate) expired_keys: u64,
+    pub(crate) counts_lookups: bool,
+    pub(crate) lookups: Lookups,
 }
 
 /// A key that was looked up: where it is.
@@ -70,6 +73,8 @@ impl Core {
             events_wanted: false,
             events: Vec::new(),
             expired_keys: 0,
+            counts_lookups: false,
+            lookups: Lookups::default(),
         }
     }
 
@@ -215,6 +220,18 @@ impl Core {
     /// Finds a key that has not expired; one that has is removed on the way.
     #[inline]
     pub(crate) fn find(&mut self, key: KeyRef<'_>) -> Result<Option<Found>, Halt> {
+        let found = self.look_up(key)?;
+        if self.counts_lookups {
+            match found {
+                Some(_) => self.lookups.hits += 1,
+                None => self.lookups.misses += 1,
+            }
+        }
+        Ok(found)
+    }
+
+    #[inline]
+    fn look_up(&mut self, key: KeyRef<'_>) -> Result<Option<Found>, Halt> {
         let inner = self.inner(key.ns)?;
         let Some(slot) = self.state.slot(inner, key.name) else { return Ok(None) };
         let expires = self.state.keys.get(slot).map_or(0, |key| key.expires);

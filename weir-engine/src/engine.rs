@@ -12,7 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use weir_core::{Clock, Error, ErrorKind, SystemClock};
-use weir_log::{Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, Room};
+use weir_log::{
+    Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, ReadError, Room, VisitBody,
+};
 
 use crate::api::{Cold, EntryRef};
 use crate::background::Background;
@@ -51,6 +53,9 @@ pub(crate) struct Shared {
     pub(crate) background: Mutex<Background>,
     /// Since the engine was opened.
     pub(crate) snapshots: AtomicU64,
+    /// When the last snapshot was finished, in milliseconds since the Unix epoch; 0 = there was none.
+    pub(crate) snapshot_at: AtomicU64,
+    pub(crate) snapshot_wanted: AtomicBool,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -91,6 +96,8 @@ impl Engine {
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
             snapshots: AtomicU64::new(0),
+            snapshot_at: AtomicU64::new(0),
+            snapshot_wanted: AtomicBool::new(false),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -172,10 +179,34 @@ impl Engine {
         entries: &[EntryRef],
         visit: &mut dyn FnMut(usize, EntryFields<'_>),
     ) -> Result<(), Error> {
+        let all = self.fetch_from(entries, visit, Log::read_many)?;
+        debug_assert!(all, "only reads that refuse to wait find something cold");
+        Ok(())
+    }
+
+    /// As [`Engine::fetch`], but answers `false` instead of waiting for the disk. Entries before the one that is not
+    /// in memory were visited.
+    ///
+    /// # Errors
+    /// As [`Engine::fetch`].
+    pub fn fetch_cached(
+        &self,
+        entries: &[EntryRef],
+        visit: &mut dyn FnMut(usize, EntryFields<'_>),
+    ) -> Result<bool, Error> {
+        self.fetch_from(entries, visit, Log::read_many_cached)
+    }
+
+    fn fetch_from(
+        &self,
+        entries: &[EntryRef],
+        visit: &mut dyn FnMut(usize, EntryFields<'_>),
+        read: fn(&Log, &[Lsn], &mut VisitBody<'_>) -> Result<(), ReadError>,
+    ) -> Result<bool, Error> {
         let (places, lsns): (Vec<usize>, Vec<Lsn>) =
             entries.iter().enumerate().filter(|(_, e)| !e.is_gone()).map(|(n, e)| (n, e.lsn)).unzip();
         let mut damaged = None;
-        let read = self.shared.log.read_many(&lsns, &mut |nth, body| match EntryRecord::decode(body) {
+        let read = read(&self.shared.log, &lsns, &mut |nth, body| match EntryRecord::decode(body) {
             Some(record) if record.id == entries[places[nth]].id => {
                 visit(places[nth], EntryFields { fields: record.fields, at: record.at, record });
                 ControlFlow::Continue(())
@@ -190,10 +221,12 @@ impl Engine {
                 Error::new(ErrorKind::Corrupt).with_context(format!("no such entry at log address {lsn}"))
             );
         }
-        read.map_err(|error| match error {
-            weir_log::ReadError::Disk { .. } => Error::new(ErrorKind::Io).with_source(error),
-            _ => Error::new(ErrorKind::Corrupt).with_source(error),
-        })
+        match read {
+            Ok(()) => Ok(true),
+            Err(ReadError::Cold) => Ok(false),
+            Err(error @ ReadError::Disk { .. }) => Err(Error::new(ErrorKind::Io).with_source(error)),
+            Err(error) => Err(Error::new(ErrorKind::Corrupt).with_source(error)),
+        }
     }
 
     // ---- durability --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ mod background;
 mod block;
 mod blocks;
 mod broker;
+mod check;
 mod checks;
 mod chunked;
 mod copying;
@@ -25,6 +26,8 @@ mod digest;
 mod engine;
 mod entries;
 mod flusher;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod groups;
 mod idempotence;
@@ -41,6 +44,7 @@ mod slab;
 mod snapshot;
 mod state;
 mod stream;
+mod tuning;
 mod varint;
 mod verify;
 mod waiting;
@@ -53,6 +57,7 @@ pub use api::{
     Trim, TrimBound,
 };
 pub use broker::Namespace;
+pub use check::{FolderReport, SnapshotReport, check_folder};
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 #[doc(hidden)]
@@ -60,6 +65,7 @@ pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
+pub use tuning::{IdempotenceDefaults, Lookups};
 pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
 pub use weir_log::LogStats;

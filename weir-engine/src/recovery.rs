@@ -12,6 +12,9 @@ use crate::record::Record;
 use crate::snapshot::{self, SnapshotFile};
 use crate::state::State;
 
+/// Where the first record of every log stands: behind the header of its first segment.
+const FIRST_RECORD: Lsn = Lsn(4096);
+
 /// What was found in a folder.
 pub(crate) struct Recovered {
     pub(crate) state: State,
@@ -25,15 +28,18 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
     let mut snapshots = snapshot::list(&**disk)?;
     let (mut state, from) = load_newest(&**disk, &mut snapshots)?;
     state.written.segment_bytes = options.log.segment_bytes;
+    // The log was flushed up to there before the snapshot got its name.
+    let durable = Lsn(state.snapshot_end.0 + 1);
+    let log_options = LogOptions { durable, ..log_options(options) };
+    let mut whole = from.is_some();
     let replay = &mut |lsn: Lsn, body: &[u8]| {
+        if !std::mem::replace(&mut whole, true) && lsn != FIRST_RECORD {
+            return Err("no snapshot can be read and the log before it was given back; restore a backup");
+        }
         let record = Record::decode(body).ok_or("it is no record of this version")?;
         if state.replay(lsn, &record) { Ok(()) } else { Err("it contradicts the state before it") }
     };
-    let opened = Log::open(disk.clone(), log_options(options), random(), from, replay).map_err(open_error)?;
-    if from.is_none() && opened.log.segments().first().is_some_and(|segment| segment.no > 0) {
-        return Err(Error::new(ErrorKind::Corrupt)
-            .with_context("no snapshot can be read and the log before it was given back; restore a backup"));
-    }
+    let opened = Log::open(disk.clone(), log_options, random(), from, replay).map_err(open_error)?;
     state.written.settle();
     if !state.end_recovery() {
         return Err(Error::new(ErrorKind::Corrupt).with_context("two keys have one name after recovery"));
@@ -79,6 +85,9 @@ fn open_error(error: OpenError<&'static str>) -> Error {
         OpenError::Disk { what, source } => io_error(&what, source),
         OpenError::Options(_) => {
             Error::new(ErrorKind::Invalid("a setting of the log")).with_context(error.to_string())
+        }
+        OpenError::Replay { lsn, error } => {
+            Error::new(ErrorKind::Corrupt).with_context(format!("the record at log address {lsn}: {error}"))
         }
         _ => Error::new(ErrorKind::Corrupt).with_context(error.to_string()).with_source(error),
     }

@@ -75,8 +75,8 @@ impl Appender {
     /// # Panics
     /// When the body is longer than [`Appender::max_record`], or `encode` takes away bytes that are not its own.
     pub fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Lsn {
-        if !self.in_transaction && self.head - self.watermark_at >= self.log.options.watermark_bytes {
-            self.append_watermark();
+        if !self.in_transaction {
+            self.append_watermark_when_due();
         }
         let flags = if self.in_transaction { TXN_MORE } else { 0 };
         self.seal(flags);
@@ -89,6 +89,7 @@ impl Appender {
     /// Nothing can be submitted before its end.
     pub fn begin(&mut self) {
         assert!(!self.in_transaction, "transactions do not nest");
+        self.append_watermark_when_due();
         self.seal(0);
         self.in_transaction = true;
     }
@@ -111,6 +112,12 @@ impl Appender {
             queue.push(chunk);
         }
         queue.hand_over(&mut self.chunk, self.head);
+    }
+
+    fn append_watermark_when_due(&mut self) {
+        if self.head - self.watermark_at >= self.log.options.watermark_bytes {
+            self.append_watermark();
+        }
     }
 
     /// Puts in how far the log is durable, if that is news.

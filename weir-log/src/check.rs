@@ -25,8 +25,12 @@ pub struct CheckReport {
     pub records: u64,
     /// Bytes of valid records, without their frames.
     pub bytes: u64,
+    /// Where the first segment begins.
+    pub begin: Lsn,
     /// Where the log ends.
     pub end: Lsn,
+    /// Where a repair would cut; None when nothing keeps the log from opening.
+    pub cut: Option<Lsn>,
     /// Everything worth saying, in log order.
     pub findings: Vec<Finding>,
 }
@@ -137,6 +141,7 @@ pub(crate) fn survey(
     surveyor.open_segments(disk, &names)?;
     surveyor.collect_proof()?;
     surveyor.walk(from, visit)?;
+    surveyor.report.cut = surveyor.cut.map(|cut| Lsn(cut.lsn));
     Ok(Survey { report: surveyor.report, segments: surveyor.segments, cut: surveyor.cut })
 }
 
@@ -232,6 +237,7 @@ impl Surveyor {
 
     fn walk(&mut self, from: Option<Lsn>, visit: &mut dyn FnMut(Lsn, &[u8])) -> io::Result<()> {
         let Some((geometry, _)) = self.geometry else { return Ok(()) };
+        self.report.begin = Lsn(self.segments.keys().next().map_or(0, |no| geometry.base(*no)));
         let mut expected = None;
         let segments: Vec<_> = self.segments.values().cloned().collect();
         for segment in segments {

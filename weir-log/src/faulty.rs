@@ -11,6 +11,7 @@
 //! Keeps everything in memory, each file twice; made for short runs over small segments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,9 +26,15 @@ const BLOCK: u64 = 1024;
 const VERSIONS_MAX: usize = 6;
 
 /// A disk that fails on demand. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FaultyDisk {
     world: Arc<Mutex<World>>,
+}
+
+impl fmt::Debug for FaultyDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyDisk").finish_non_exhaustive()
+    }
 }
 
 /// What an operation fails with.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lsn::PAGE;
+use crate::lsn::{Lsn, PAGE};
 
 /// How space ahead of the writer is prepared.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -37,6 +37,8 @@ pub struct LogOptions {
     /// A flush wanted by few callers waits for others at most so long, and at most a quarter of a usual flush.
     /// Default 250 µs; zero turns it off.
     pub join_wait_max: Duration,
+    /// The owner knows that everything below was durable once: a log that ends before it has rotted. Default 0.
+    pub durable: Lsn,
 }
 
 impl Default for LogOptions {
@@ -50,6 +52,7 @@ impl Default for LogOptions {
             spares_max: 2,
             full_retry: Duration::from_millis(200),
             join_wait_max: Duration::from_micros(250),
+            durable: Lsn(0),
         }
     }
 }

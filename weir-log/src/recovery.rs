@@ -79,7 +79,7 @@ impl Log {
             found,
             start: 0,
             nonzero: BTreeMap::new(),
-            report: RecoveryReport::default(),
+            report: RecoveryReport { watermark: options.durable, ..RecoveryReport::default() },
         };
         let mut replayer = Replayer { replay, records: 0, held: Vec::new(), bytes: Vec::new() };
         let bad = recovery.replay(from, &mut replayer)?;

@@ -1,5 +1,7 @@
 //! Opening the data folder, and who holds it.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,22 +60,28 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Whether some process has the folder open now. Takes the lock for a moment; makes nothing.
-///
-/// # Errors
-/// When the lock file is there and cannot be asked.
-pub(crate) fn is_held(folder: &Path) -> std::io::Result<bool> {
-    use rustix::fs::{FlockOperation, flock};
-    // Asked for write access, as those who hold it do: a shared file system may want that for an exclusive lock.
-    let file = match std::fs::File::options().read(true).write(true).open(folder.join(LOCK)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(error.into()),
+/// A folder that is kept from servers for as long as this lives. Says nothing in the LOCK file and makes none.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    _lock: Option<File>,
+}
+
+impl Hold {
+    /// Takes the lock of a folder; `None` when a process has it open.
+    ///
+    /// # Errors
+    /// When the lock file is there and cannot be opened.
+    pub(crate) fn take(folder: &Path) -> io::Result<Option<Self>> {
+        let file = match File::options().read(true).write(true).open(folder.join(LOCK)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Self { _lock: None })),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _lock: Some(file) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 
@@ -105,7 +113,7 @@ pub(crate) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Engine
 fn options(settings: &Settings) -> Options {
     let bytes = |part: u64| usize::try_from(part).unwrap_or(usize::MAX);
     let mut options = Options { fsync: settings.fsync, ..Options::default() };
-    options.block_cache_bytes = bytes(settings.memory / 8);
+    options.block_cache_bytes = bytes(settings.memory / 64);
     options.log.ring_bytes = bytes(settings.memory / 64);
     options
 }

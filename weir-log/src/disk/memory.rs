@@ -4,6 +4,7 @@
 //! Never blocks on anything but its own locks; nothing on it outlives the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -11,9 +12,15 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::{Disk, DiskFile, DiskLock, Open};
 
 /// A disk in memory. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct MemoryDisk {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryDisk").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]

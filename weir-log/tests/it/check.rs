@@ -210,6 +210,31 @@ fn a_missing_segment_is_damage_where_the_replay_needs_it() {
     assert!(found.last().unwrap().0.0 >> 16 == 0);
 }
 
+/// Watermarks used to be put in only in front of records outside transactions. An engine that ties every command's
+/// records together then had none, and damage in the middle of its log passed for the torn tail of a crash.
+#[test]
+fn a_log_of_nothing_but_transactions_knows_damage_from_a_torn_tail() {
+    let disk = MemoryDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut opened, _) = open(&shared, small(), 1, None).unwrap();
+    let mut records = Vec::new();
+    for n in 0..600 {
+        opened.appender.begin();
+        let body = body(n, 300);
+        records.push(opened.appender.append(|buffer| buffer.extend_from_slice(&body)));
+        opened.appender.end();
+        opened.appender.submit();
+        opened.log.flush_submitted(Level::Durable).unwrap();
+        opened.log.background_step().unwrap();
+    }
+    drop(opened);
+    let damaged = records[200];
+    flip(&disk, &format!("seg/{:016x}.seg", damaged.0 >> 16), (damaged.0 & 0xffff) + 9);
+    let (report, _) = examine(&disk);
+    assert_eq!(report.cut, Some(damaged), "{:?}", report.findings);
+    assert!(matches!(open(&shared, small(), 2, None), Err(OpenError::Rot { .. })));
+}
+
 #[test]
 fn damage_below_the_replay_is_told_and_not_cut() {
     let (disk, records) = log_of_five();

@@ -1,11 +1,14 @@
 //! What the door knows of each client, apart from its socket and buffers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use weir_core::Error;
 use weir_engine::{NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
+use super::acl::User;
 use super::reply::ReadRequest;
 
 /// Where a client stands among the connections; reused after it has gone.
@@ -32,6 +35,16 @@ impl ClientNo {
 pub(crate) enum Peer {
     Tcp { peer: SocketAddr, local: SocketAddr },
     Unix,
+}
+
+impl Peer {
+    /// As clients are told of each other: `127.0.0.1:51404`.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp { peer, .. } => peer.to_string(),
+            Self::Unix => "unix:0".into(),
+        }
+    }
 }
 
 /// Whether a client is to be disconnected.
@@ -64,6 +77,8 @@ pub(crate) struct Multi {
     pub(crate) queued: Vec<u8>,
     /// How many there are.
     pub(crate) count: usize,
+    /// Whether one writes, or publishes.
+    pub(crate) writes: bool,
     /// Whether one was refused, so that EXEC must be.
     pub(crate) refused: bool,
 }
@@ -92,16 +107,30 @@ pub(crate) struct Client {
     pub(crate) lib_version: Box<[u8]>,
     pub(crate) proto: Proto,
     pub(crate) ns: NamespaceNo,
+    pub(crate) user: Arc<User>,
+    /// Whether it may use what its user may; until then it may authenticate only.
     pub(crate) is_authenticated: bool,
     pub(crate) replies: Replies,
     pub(crate) closing: Closing,
     pub(crate) multi: Option<Box<Multi>>,
     pub(crate) watched: Vec<WatchId>,
     pub(crate) blocked: Option<Box<Blocked>>,
+    /// Whether its next command waits for the end of a pause.
+    pub(crate) is_postponed: bool,
+    /// Whether it is not to be disconnected for the memory it holds.
+    pub(crate) is_kept: bool,
+    /// Whether its commands do not count as use of keys.
+    pub(crate) leaves_no_trace: bool,
+    /// Heap bytes its buffers hold, about.
+    pub(crate) buffer_bytes: usize,
     /// Channels and patterns it has subscribed to.
     pub(crate) subscriptions: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
     pub(crate) owed: usize,
+    /// Whether its next command waits for a part of the index to be read.
+    pub(crate) is_aside: bool,
+    /// Why that part cannot be read.
+    pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
     pub(crate) connected_at: Duration,
     pub(crate) asked_at: Duration,
@@ -109,7 +138,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, peer: Peer, is_authenticated: bool, now: Duration) -> Self {
+    /// A client that has just connected, as the default user.
+    pub(crate) fn new(id: u64, peer: Peer, user: Arc<User>, now: Duration) -> Self {
+        let is_authenticated = user.is_on && user.no_password;
         Self {
             id,
             peer,
@@ -118,23 +149,36 @@ impl Client {
             lib_version: Box::default(),
             proto: Proto::Resp2,
             ns: NamespaceNo(0),
+            user,
             is_authenticated,
             replies: Replies::On,
             closing: Closing::No,
             multi: None,
             watched: Vec::new(),
             blocked: None,
+            is_postponed: false,
+            is_kept: false,
+            leaves_no_trace: false,
+            buffer_bytes: 0,
             subscriptions: 0,
             owed: 0,
+            is_aside: false,
+            unreadable: None,
             connected_at: now,
             asked_at: now,
             last_command: "NULL",
         }
     }
 
+    /// Who it has authenticated as.
+    pub(crate) fn user_name(&self) -> &[u8] {
+        &self.user.name
+    }
+
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        self.blocked.is_none() && self.closing == Closing::No && self.owed <= OWED_MAX
+        let is_free = self.blocked.is_none() && !self.is_aside && !self.is_postponed;
+        is_free && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }
 

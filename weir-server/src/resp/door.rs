@@ -2,20 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::acl::{self, Acl, Refusal, User};
 use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
+use super::commands::client_list;
 use super::config::Config;
 use super::errors;
+use super::latency::Latency;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
 use super::random::Random;
 use super::reply::Reply;
+use super::slowlog::SlowLog;
+use super::stats::Stats;
 use super::table::Table;
 use super::timers::Timers;
 use crate::DoorCounts;
@@ -36,11 +42,21 @@ pub(crate) struct Outgoing {
     pub(crate) tells_state: bool,
 }
 
+/// A time in which clients wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// On the clock's monotonic scale.
+    pub(crate) until: Duration,
+    /// Whether those that do not write go on.
+    pub(crate) writes_only: bool,
+}
+
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) config: Config,
     pub(crate) table: Table,
+    pub(crate) acl: Acl,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
     pub(crate) counters: DoorCounts,
@@ -51,6 +67,9 @@ pub(crate) struct Door {
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
+    pub(crate) pause: Option<Pause>,
+    /// Clients that wait for the end of the pause.
+    pub(crate) postponed: Vec<ClientNo>,
     /// Clients that every command is shown to.
     pub(crate) monitors: BTreeSet<ClientNo>,
     /// Which events of keys are told.
@@ -61,22 +80,39 @@ pub(crate) struct Door {
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    pub(crate) stats: Stats,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Latency,
+    /// When the command before the one at hand ended, or the turn began, on the clock's monotonic scale.
+    pub(crate) tick: std::time::Duration,
+    /// Whether what the command at hand wanted done without the engine's lock was done.
+    pub(crate) done_outside: bool,
+    /// Whether keys are removed when their time comes, not only when they are asked for.
+    pub(crate) expires_actively: bool,
+    /// Whether a client asked for the end.
+    pub(crate) stop_wanted: bool,
+    /// Forty hexadecimal digits that no other run of a server has.
+    pub(crate) run_id: String,
+    /// In seconds since the Unix epoch.
+    pub(crate) started_at: u64,
     /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
     pub(crate) buffered: usize,
     /// What the command that is run again was waiting for.
     pub(crate) fetched: Option<Fetched>,
     pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: std::time::Duration,
+    pub(crate) started: Duration,
     next_client: u64,
 }
 
 impl Door {
     pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
         let started = clock.elapsed();
+        let acl = Acl::new(config.password.as_deref().map(str::as_bytes));
         Self {
             config,
             table: Table::new(),
+            acl,
             clients: Clients::default(),
             timers: Timers::default(),
             counters: DoorCounts::default(),
@@ -84,11 +120,22 @@ impl Door {
             message_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
+            pause: None,
+            postponed: Vec::new(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
             tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            stats: Stats::default(),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            tick: started,
+            done_outside: false,
+            expires_actively: true,
+            stop_wanted: false,
+            run_id: run_id(clock.now_micros()),
+            started_at: clock.now().0 / 1_000,
             buffered: 0,
             fetched: None,
             random: Random::seeded(clock.now_micros()),
@@ -127,8 +174,9 @@ impl Door {
     pub(crate) fn answer(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get_mut(to) else { return };
         let proto = client.proto;
-        if let Reply::Error(_) = reply {
+        if let Reply::Error(text) = &reply {
             self.counters.errors += 1;
+            self.stats.error(text);
         }
         match client.replies {
             Replies::On => {}
@@ -176,6 +224,67 @@ impl Door {
         Some(blocked)
     }
 
+    /// Lets clients that a pause made wait go on.
+    pub(crate) fn end_pause(&mut self) {
+        self.pause = None;
+        self.timers.pause_until = None;
+        for who in std::mem::take(&mut self.postponed) {
+            if let Some(client) = self.clients.get_mut(who) {
+                client.is_postponed = false;
+                self.woken.push(who);
+            }
+        }
+    }
+
+    /// Whether there is a user of this name.
+    pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
+        self.acl.get(name).is_some()
+    }
+
+    /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
+    /// connected stay so.
+    pub(crate) fn set_password(&mut self, password: Option<String>) {
+        let mut user = (**self.acl.default_user()).clone();
+        user.no_password = password.is_none();
+        user.passwords = password.iter().map(|password| acl::hash(password.as_bytes())).collect();
+        self.config.password = password;
+        self.replace_user(Arc::new(user));
+    }
+
+    /// Puts a user in place of the one of the same name, for its connections, too; `false` when there are too many.
+    pub(crate) fn replace_user(&mut self, user: Arc<User>) -> bool {
+        if !self.acl.put(user.clone()) {
+            return false;
+        }
+        for who in self.clients_of(&user.name) {
+            self.client(who).user = user.clone();
+        }
+        true
+    }
+
+    /// The clients of a user.
+    pub(crate) fn clients_of(&self, user: &[u8]) -> Vec<ClientNo> {
+        self.clients.iter().filter(|(_, client)| client.user_name() == user).map(|(who, _)| who).collect()
+    }
+
+    /// Notes that a client was refused something.
+    pub(crate) fn note_refusal(&mut self, who: ClientNo, reason: &'static str, object: &[u8], user: &[u8]) {
+        let now = self.clock.now();
+        let is_multi = self.clients.get(who).is_some_and(|client| client.multi.is_some());
+        let refusal = Refusal {
+            id: 0,
+            count: 0,
+            reason,
+            context: if is_multi { "multi" } else { "toplevel" },
+            object: object.into(),
+            user: user.into(),
+            client: client_list::line(self, who),
+            created: now,
+            updated: now,
+        };
+        self.acl.log.note(refusal, now);
+    }
+
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
         self.monitors.remove(&no);
@@ -193,10 +302,11 @@ impl Door {
     }
 
     /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
+    /// Messages are dropped.
     pub(crate) fn fail_round(&mut self) {
+        self.outbox.retain(|outgoing| !outgoing.is_message);
         for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
-            outgoing.reply =
-                if outgoing.is_message { Reply::Nothing } else { Reply::error(errors::FLUSH_FAILED) };
+            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }
 
@@ -204,4 +314,11 @@ impl Door {
     pub(crate) fn database(number: i64) -> Option<NamespaceNo> {
         u32::try_from(number).ok().filter(|number| *number < DATABASES).map(NamespaceNo)
     }
+}
+
+/// A name for this run: its start and its process, spread over forty digits.
+fn run_id(start_micros: u64) -> String {
+    let mut numbers = Random::seeded(start_micros ^ (u64::from(std::process::id()) << 40));
+    let digits: String = (0..3).map(|_| format!("{:016x}", numbers.number())).collect();
+    digits[..40].to_owned()
 }

@@ -16,7 +16,7 @@ use weir_resp::{Args, Decoder, Limits, Progress, Proto};
 
 use super::pending::{Pending, is_long};
 use super::pool::{CHUNK, Pool};
-use super::render::render;
+use super::render::{Rendered, Source, render};
 use super::reply::Reply;
 use super::socket::Socket;
 
@@ -39,6 +39,8 @@ pub(crate) struct Sent {
     pub(crate) bytes: usize,
     /// Whether the socket took everything and there is more to render.
     pub(crate) is_unfinished: bool,
+    /// Whether the disk has to be waited for before more can be rendered.
+    pub(crate) is_cold: bool,
 }
 
 /// How often one client's answers are rendered and sent before others have their turn.
@@ -61,6 +63,8 @@ pub(crate) struct Link {
     sent: usize,
     /// Answers that are not rendered yet.
     pending: Pending,
+    /// Whether the first part of them is with a thread that waits for the disk.
+    is_away: bool,
     /// What was last told of the memory held.
     accounted: usize,
     /// Whether it stands in the list of readable connections.
@@ -89,6 +93,7 @@ impl Link {
             output: Vec::new(),
             sent: 0,
             pending: Pending::default(),
+            is_away: false,
             accounted: 0,
             in_readable: false,
             in_queue: false,
@@ -233,9 +238,9 @@ impl Link {
         pool: &mut Pool,
         pause: usize,
     ) {
-        if self.pending.is_empty() && !is_long(&reply) && self.unsent() < pause {
-            render(&reply, proto, engine, self.output(pool));
-        } else {
+        let is_next = self.pending.is_empty() && !self.is_away && self.unsent() < pause;
+        let source = Source { engine, may_wait: false };
+        if is_long(&reply) || !is_next || render(&reply, proto, source, self.output(pool)) == Rendered::Cold {
             self.pending.push(proto, reply);
         }
     }
@@ -244,13 +249,14 @@ impl Link {
     ///
     /// # Errors
     /// When entries of an answer that has begun cannot be fetched.
-    pub(crate) fn render(&mut self, engine: &Engine, pool: &mut Pool, pause: usize) -> Result<(), Error> {
-        if self.pending.is_empty() || self.unsent() >= pause {
-            return Ok(());
+    fn render(&mut self, engine: &Engine, pool: &mut Pool, pause: usize) -> Result<Rendered, Error> {
+        if self.pending.is_empty() || self.is_away || self.unsent() >= pause {
+            return Ok(Rendered::Done);
         }
         let mut pending = std::mem::take(&mut self.pending);
         let most = self.sent + pause;
-        let rendered = pending.render(engine, self.output(pool), most);
+        let source = Source { engine, may_wait: false };
+        let rendered = pending.render(source, self.output(pool), most);
         self.pending = pending;
         rendered
     }
@@ -274,12 +280,25 @@ impl Link {
 
     /// Whether the client has taken all its answers.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unsent() == 0 && self.pending.is_empty() && !self.socket.holds_back()
+        self.unsent() == 0 && self.pending.is_empty() && !self.is_away && !self.socket.holds_back()
     }
 
     /// Whether so little waits for the client that its next command may be executed.
     pub(crate) fn may_answer(&self, pause: usize) -> bool {
-        self.pending.is_empty() && self.unsent() < pause
+        self.pending.is_empty() && !self.is_away && self.unsent() < pause
+    }
+
+    /// The first part of its answers, which the disk has to be waited for.
+    pub(crate) fn send_away(&mut self) -> Pending {
+        self.is_away = true;
+        self.pending.take_first()
+    }
+
+    /// That part is back: its bytes, and what is left of it.
+    pub(crate) fn take_back(&mut self, bytes: &[u8], rest: Pending, pool: &mut Pool) {
+        self.is_away = false;
+        self.output(pool).extend_from_slice(bytes);
+        self.pending.put_back(rest);
     }
 
     /// Sends what the client takes, rendering more of its answers meanwhile.
@@ -287,11 +306,13 @@ impl Link {
     /// # Errors
     /// When the peer is gone, or the rest of an answer cannot be fetched.
     pub(crate) fn send_some(&mut self, engine: &Engine, pool: &mut Pool, pause: usize) -> io::Result<Sent> {
-        let mut sent = Sent { bytes: 0, is_unfinished: false };
+        let mut sent = Sent { bytes: 0, is_unfinished: false, is_cold: false };
         for _ in 0..SENDS {
-            self.render(engine, pool, pause).map_err(io::Error::other)?;
+            let rendered = self.render(engine, pool, pause).map_err(io::Error::other)?;
             sent.bytes += self.send(pool)?;
-            sent.is_unfinished = self.unsent() == 0 && !self.pending.is_empty();
+            sent.is_cold = rendered == Rendered::Cold;
+            sent.is_unfinished =
+                self.unsent() == 0 && !self.pending.is_empty() && !self.is_away && !sent.is_cold;
             if !sent.is_unfinished {
                 break;
             }

@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 
 use weir_core::Error;
-use weir_engine::{Delivery, Engine, Entries, EntryRef};
+use weir_engine::{Delivery, Entries, EntryRef};
 use weir_resp::Proto;
 
-use super::render::{Renderer, render};
+use super::render::{Fault, Rendered, Renderer, Source, render};
 use super::reply::{Reply, StreamsReply};
 
 /// Answers of more entries than this are rendered in pieces.
@@ -35,8 +35,56 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 enum Piece {
     Reply(Reply),
-    Entries { entries: Vec<EntryRef>, next: usize, step: usize },
-    Deliveries { deliveries: Vec<Delivery>, next: usize, step: usize },
+    Entries(Run<EntryRef>),
+    Deliveries(Run<Delivery>),
+}
+
+/// Entries of which some are rendered.
+#[derive(Debug)]
+struct Run<T> {
+    entries: Vec<T>,
+    next: usize,
+    /// How many to render at once.
+    step: usize,
+}
+
+impl<T> Run<T> {
+    fn new(entries: Vec<T>) -> Self {
+        Self { entries, next: 0, step: FIRST_STEP }
+    }
+
+    /// Those to render next.
+    fn part(&self) -> &[T] {
+        &self.entries[self.next..self.entries.len().min(self.next + self.step)]
+    }
+
+    fn is_over(&self) -> bool {
+        self.next == self.entries.len()
+    }
+
+    /// Goes on behind the part that was rendered from `start` of `out` on. Answers whether it was cold instead; then
+    /// it is still to be rendered.
+    fn passed(
+        &mut self,
+        rendered: Result<(), Fault>,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<bool, Error> {
+        match rendered {
+            Ok(()) => {
+                self.next += self.part().len();
+                // Parts grow while they come out small, and shrink at once when they do not.
+                let is_small = out.len() - start < PIECE_BYTES;
+                self.step = if is_small { (self.step * 2).min(STEP_MAX) } else { (self.step / 4).max(1) };
+                Ok(false)
+            }
+            Err(Fault::Cold) => {
+                out.truncate(start);
+                Ok(true)
+            }
+            Err(Fault::Failed(error)) => Err(error),
+        }
+    }
 }
 
 impl Pending {
@@ -60,40 +108,72 @@ impl Pending {
         self.pieces.push_back((proto, Piece::Reply(reply)));
     }
 
-    /// Renders pieces until `out` has `most` bytes.
+    /// Renders pieces until `out` has `most` bytes, or until the disk would have to be waited for.
     ///
     /// # Errors
     /// When entries cannot be fetched whose answer has begun: there is no way on for this connection.
-    pub(crate) fn render(&mut self, engine: &Engine, out: &mut Vec<u8>, most: usize) -> Result<(), Error> {
+    pub(crate) fn render(
+        &mut self,
+        source: Source<'_>,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<Rendered, Error> {
         while out.len() < most
             && let Some((proto, piece)) = self.pieces.pop_front()
         {
-            let mut renderer = Renderer::new(out, proto, engine);
-            match piece {
-                Piece::Reply(reply) if is_long(&reply) => self.open(proto, reply, &mut renderer),
-                Piece::Reply(reply) => render(&reply, proto, engine, out),
-                Piece::Entries { entries, next, step } => {
-                    let end = entries.len().min(next + step);
-                    renderer.bare_entries(&entries[next..end])?;
-                    let step = next_step(step, out.len());
-                    if end < entries.len() {
-                        self.pieces.push_front((proto, Piece::Entries { entries, next: end, step }));
-                    }
+            let start = out.len();
+            let is_cold = match piece {
+                Piece::Reply(reply) if is_long(&reply) => {
+                    self.open(proto, reply, &mut Renderer::new(out, proto, source));
+                    false
                 }
-                Piece::Deliveries { deliveries, next, step } => {
-                    let end = deliveries.len().min(next + step);
-                    renderer.bare_deliveries(&deliveries[next..end])?;
-                    let step = next_step(step, out.len());
-                    if end < deliveries.len() {
-                        self.pieces.push_front((proto, Piece::Deliveries { deliveries, next: end, step }));
+                Piece::Reply(reply) => {
+                    let is_cold = render(&reply, proto, source, out) == Rendered::Cold;
+                    if is_cold {
+                        self.pieces.push_front((proto, Piece::Reply(reply)));
                     }
+                    is_cold
                 }
+                Piece::Entries(mut run) => {
+                    let rendered = Renderer::new(out, proto, source).bare_entries(run.part());
+                    let is_cold = run.passed(rendered, out, start)?;
+                    if !run.is_over() {
+                        self.pieces.push_front((proto, Piece::Entries(run)));
+                    }
+                    is_cold
+                }
+                Piece::Deliveries(mut run) => {
+                    let rendered = Renderer::new(out, proto, source).bare_deliveries(run.part());
+                    let is_cold = run.passed(rendered, out, start)?;
+                    if !run.is_over() {
+                        self.pieces.push_front((proto, Piece::Deliveries(run)));
+                    }
+                    is_cold
+                }
+            };
+            if is_cold {
+                return Ok(Rendered::Cold);
             }
         }
         if self.pieces.is_empty() {
             *self = Self::default();
         }
-        Ok(())
+        Ok(Rendered::Done)
+    }
+
+    /// Takes the first piece out, for somebody who may wait for the disk.
+    pub(crate) fn take_first(&mut self) -> Self {
+        Self { pieces: self.pieces.pop_front().into_iter().collect(), weight: 0, heap_bytes: 0 }
+    }
+
+    /// Puts back what is left of a piece that was taken out.
+    pub(crate) fn put_back(&mut self, rest: Self) {
+        for piece in rest.pieces.into_iter().rev() {
+            self.pieces.push_front(piece);
+        }
+        if self.pieces.is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// Renders the head of a long reply and puts its parts to the front.
@@ -101,7 +181,7 @@ impl Pending {
         match reply {
             Reply::Entries(entries) => {
                 renderer.writer.array(entries.len());
-                self.pieces.push_front((proto, Piece::Entries { entries, next: 0, step: FIRST_STEP }));
+                self.pieces.push_front((proto, Piece::Entries(Run::new(entries))));
             }
             Reply::Streams(streams) => self.open_streams(proto, *streams, renderer),
             Reply::In(own, reply) => self.pieces.push_front((own, Piece::Reply(*reply))),
@@ -135,25 +215,16 @@ impl Pending {
         renderer.streams_head(streams.outcome.streams.len());
         for found in streams.outcome.streams.into_iter().rev() {
             let (len, body) = match found.entries {
-                Entries::Plain(entries) => {
-                    (entries.len(), Piece::Entries { entries, next: 0, step: FIRST_STEP })
-                }
-                Entries::Claimed(deliveries) => {
-                    (deliveries.len(), Piece::Deliveries { deliveries, next: 0, step: FIRST_STEP })
-                }
+                Entries::Plain(entries) => (entries.len(), Piece::Entries(Run::new(entries))),
+                Entries::Claimed(deliveries) => (deliveries.len(), Piece::Deliveries(Run::new(deliveries))),
             };
             let mut head = Vec::new();
-            Renderer::new(&mut head, proto, renderer.engine)
+            Renderer::new(&mut head, proto, renderer.source)
                 .stream_head(streams.request.stream_name(found.stream), len);
             self.pieces.push_front((proto, body));
             self.pieces.push_front((proto, Piece::Reply(Reply::Raw(head.into()))));
         }
     }
-}
-
-/// Pieces grow while they come out small, and shrink at once when they do not.
-fn next_step(step: usize, bytes: usize) -> usize {
-    if bytes < PIECE_BYTES { (step * 2).min(STEP_MAX) } else { (step / 4).max(1) }
 }
 
 /// Whether a reply should not be rendered in one go.

@@ -19,6 +19,7 @@ use super::dispatch;
 use super::door::Door;
 use super::link::{Link, Received};
 use super::pool::Pool;
+use super::readers::{ForClient, Outcome, Readers, Task};
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
 use super::socket::{Listener, Socket};
@@ -30,6 +31,9 @@ const EVENTS: usize = 1_024;
 const ACCEPTS: usize = 64;
 /// How long to wait after the system refused to accept a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often expired keys are looked for when no command does: often where somebody waits for what they hold.
+const TICK: Duration = Duration::from_millis(100);
+const SLOW_TICK: Duration = Duration::from_secs(1);
 /// How long a stopping server waits for clients to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -52,6 +56,7 @@ pub struct Server {
     queue: VecDeque<ClientNo>,
     /// Clients whose sockets may have bytes.
     readable: Vec<ClientNo>,
+    readers: Readers,
     /// Clients that have answers to take.
     sending: Vec<ClientNo>,
     /// When to try accepting again although no event tells so.
@@ -60,6 +65,8 @@ pub struct Server {
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     spin: Spin,
+    /// When to look for expired keys at the latest.
+    next_tick: Duration,
     /// Bytes that all connections hold together.
     buffered: usize,
 }
@@ -97,6 +104,9 @@ impl Server {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> io::Result<Self> {
+        let address = listeners.iter().find_map(Listener::address);
+        let (bind, port) = address
+            .map_or((config.bind.clone(), config.port), |address| (address.ip().to_string(), address.port()));
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (nth, listener) in listeners.iter_mut().enumerate() {
@@ -111,11 +121,12 @@ impl Server {
             }
         }));
         Ok(Self {
+            readers: Readers::new(engine.clone(), waker.clone()),
+            engine,
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
-            engine,
-            door: Door::new(config, clock.clone()),
+            door: Door::new(Config { bind, port, ..config }, clock.clone()),
             links: Vec::new(),
             pool: Pool::default(),
             batch: Batch::default(),
@@ -127,6 +138,7 @@ impl Server {
             shared,
             waker,
             spin,
+            next_tick: Duration::ZERO,
             buffered: 0,
         })
     }
@@ -145,11 +157,15 @@ impl Server {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.wait()?;
             self.handle_events();
+            self.take_done();
             self.receive();
             self.round();
             self.send();
             self.disconnect();
             self.door.publish();
+            if self.door.stop_wanted {
+                self.shared.stop.store(true, Ordering::Release);
+            }
         }
         self.farewell();
         Ok(())
@@ -170,12 +186,9 @@ impl Server {
         }
         let now = self.clock.elapsed();
         // The system counts milliseconds; a deadline must not make the loop turn without effect.
-        let deadline = self.door.timers.next().map(|at| at.saturating_sub(now) + Duration::from_millis(1));
-        let timeout = match (deadline, self.accept_again) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.poll_for(timeout)
+        let deadline = self.door.timers.next().map_or(self.next_tick, |at| at.min(self.next_tick));
+        let timeout = deadline.saturating_sub(now) + Duration::from_millis(1);
+        self.poll_for(Some(self.accept_again.map_or(timeout, |again| again.min(timeout))))
     }
 
     /// Looks for events for a few microseconds, where that is worth it.
@@ -269,9 +282,9 @@ impl Server {
             self.door.counters.rejected_connections += 1;
             return io::Write::write_all(&mut socket, b"-ERR max number of clients reached\r\n");
         }
-        let is_authenticated = self.door.config.password.is_none();
         let id = self.door.next_client_id();
-        let who = self.door.clients.insert(Client::new(id, peer, is_authenticated, self.clock.elapsed()));
+        let user = self.door.acl.default_user().clone();
+        let who = self.door.clients.insert(Client::new(id, peer, user, self.clock.elapsed()));
         if let Err(error) = socket.register(self.poll.registry(), Token(who.index())) {
             self.door.clients.remove(who);
             return Err(error);
@@ -298,7 +311,8 @@ impl Server {
                 Received::Full => {}
             }
             link.account(&mut self.buffered);
-            let client = self.door.clients.get(*who).expect("a link has a client");
+            let client = self.door.clients.get_mut(*who).expect("a link has a client");
+            client.buffer_bytes = link.heap_bytes();
             if may_queue(link, client, &self.door.config.limits) {
                 link.in_queue = true;
                 self.queue.push_back(*who);
@@ -316,12 +330,47 @@ impl Server {
         self.readable = readable;
     }
 
+    /// Lets clients go on for whom the disk was waited for.
+    fn take_done(&mut self) {
+        for (whose, outcome) in self.readers.take_done() {
+            let who = whose.no;
+            let Some(client) = self.door.clients.get_mut(who).filter(|client| client.id == whose.id) else {
+                continue;
+            };
+            let link = self.links[who.index()].as_mut().expect("a client has a link");
+            match outcome {
+                Outcome::Warmed(warmed) => {
+                    client.is_aside = false;
+                    client.unreadable = warmed.err().map(Box::new);
+                }
+                Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
+                Outcome::Rendered(Err(error)) => {
+                    tracing::error!(client = client.id, %error, "disconnected in the middle of an answer");
+                    self.door.close(who, Closing::Now);
+                    continue;
+                }
+            }
+            if !link.in_sending {
+                link.in_sending = true;
+                self.sending.push(who);
+            }
+            if may_queue(link, client, &self.door.config.limits) {
+                link.in_queue = true;
+                self.queue.push_back(who);
+            }
+        }
+    }
+
     // ---- the round ---------------------------------------------------------------------------------------------
 
     fn round(&mut self) {
         let now = self.clock.elapsed();
         let served = self.shared.served.swap(false, Ordering::AcqRel);
         let is_due = self.door.timers.next().is_some_and(|at| at <= now);
+        let ticks = self.next_tick <= now;
+        if ticks {
+            self.next_tick = now + if self.engine.turn().waiting_counts().0 > 0 { TICK } else { SLOW_TICK };
+        }
         // A reader that has gone must not be given anything.
         let gone: Vec<ClientNo> =
             self.door.leaving.iter().copied().filter(|who| self.is_blocked(*who)).collect();
@@ -336,10 +385,12 @@ impl Server {
             batch: &mut self.batch,
             queue: &mut self.queue,
             sending: &mut self.sending,
+            readers: &mut self.readers,
             decode_limits,
         };
-        let crowd = round.run(served || is_due || !gone.is_empty(), |door, turn| {
+        let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
             gone.iter().for_each(|who| door.release(*who, turn));
+            turn.serve_waiters();
             dispatch::deliver_served(door, turn);
             if is_due {
                 time_out(door, turn, now);
@@ -367,6 +418,10 @@ impl Server {
                         link.in_sending = true;
                         self.sending.push(who);
                     }
+                    if sent.is_cold {
+                        let whose = ForClient { no: who, id: client.id };
+                        self.readers.submit(whose, Task::Render(link.send_away()));
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(client = client.id, %error, "disconnected");
@@ -382,6 +437,7 @@ impl Server {
             }
             link.give_back(&mut self.pool);
             link.account(&mut self.buffered);
+            client.buffer_bytes = link.heap_bytes();
         }
         self.door.buffered = self.buffered;
         if self.buffered > self.door.config.limits.buffers_bytes {
@@ -392,11 +448,11 @@ impl Server {
     /// Disconnects the client that holds most memory: one that does not end its request, or take its answers.
     fn evict(&mut self) {
         let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.heap_bytes());
-        let Some(index) = (0..self.links.len()).max_by_key(|index| held(&self.links[*index])) else { return };
-        let who = ClientNo(u32::try_from(index).expect("links have the numbers of clients"));
+        let evictable = self.door.clients.iter().filter(|(_, client)| !client.is_kept).map(|(who, _)| who);
+        let Some(who) = evictable.max_by_key(|who| held(&self.links[who.index()])) else { return };
         tracing::warn!(
             client = self.door.client(who).id,
-            bytes = held(&self.links[index]),
+            bytes = held(&self.links[who.index()]),
             "disconnected: the buffers of all clients together are above their limit, and its are the largest"
         );
         self.door.close(who, Closing::Now);
@@ -432,7 +488,8 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_done = self.queue.is_empty() && self.links.iter().flatten().all(|link| link.is_settled());
+            let is_idle = self.queue.is_empty() && self.readers.is_idle();
+            let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;
             }
@@ -440,12 +497,16 @@ impl Server {
                 return;
             }
             self.handle_events();
+            self.take_done();
         }
     }
 }
 
 /// Ends waits whose time is over, and tries again those that wait for pending rows to become old enough.
 fn time_out(door: &mut Door, turn: &mut Turn<'_>, now: Duration) {
+    if door.pause.is_some_and(|pause| pause.until <= now) {
+        door.end_pause();
+    }
     while let Some(who) = door.timers.take_retry(now) {
         dispatch::retry(door, turn, who);
     }

@@ -9,27 +9,62 @@ use weir_resp::{Proto, Writer};
 use super::errors;
 use super::reply::{Reply, StreamsReply};
 
-/// Writes a reply to the end of `out`; an error reply instead where its entries cannot be fetched.
-pub(crate) fn render(reply: &Reply, proto: Proto, engine: &Engine, out: &mut Vec<u8>) {
+/// Where the fields of entries come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) engine: &'a Engine,
+    /// Whether the disk may be waited for. The reactor never does.
+    pub(crate) may_wait: bool,
+}
+
+/// Why entries could not be rendered.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The disk would have to be waited for.
+    Cold,
+    /// They cannot be fetched.
+    Failed(Error),
+}
+
+/// How far a rendering came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rendered {
+    /// As far as was wanted.
+    Done,
+    /// To where the disk would have to be waited for.
+    Cold,
+}
+
+/// Writes a reply to the end of `out`; an error reply instead where its entries cannot be fetched, and nothing where
+/// the disk would have to be waited for.
+pub(crate) fn render(reply: &Reply, proto: Proto, source: Source<'_>, out: &mut Vec<u8>) -> Rendered {
     let start = out.len();
-    if let Err(error) = Renderer::new(out, proto, engine).reply(reply) {
-        out.truncate(start);
-        Writer::new(out, proto).error(errors::text(&error));
+    match Renderer::new(out, proto, source).reply(reply) {
+        Ok(()) => return Rendered::Done,
+        Err(Fault::Cold) => {
+            out.truncate(start);
+            return Rendered::Cold;
+        }
+        Err(Fault::Failed(error)) => {
+            out.truncate(start);
+            Writer::new(out, proto).error(errors::text(&error));
+        }
     }
+    Rendered::Done
 }
 
 /// Writes replies and their parts.
 pub(crate) struct Renderer<'a> {
     pub(crate) writer: Writer<'a>,
-    pub(crate) engine: &'a Engine,
+    pub(crate) source: Source<'a>,
 }
 
 impl<'a> Renderer<'a> {
-    pub(crate) fn new(out: &'a mut Vec<u8>, proto: Proto, engine: &'a Engine) -> Self {
-        Self { writer: Writer::new(out, proto), engine }
+    pub(crate) fn new(out: &'a mut Vec<u8>, proto: Proto, source: Source<'a>) -> Self {
+        Self { writer: Writer::new(out, proto), source }
     }
 
-    fn reply(&mut self, reply: &Reply) -> Result<(), Error> {
+    fn reply(&mut self, reply: &Reply) -> Result<(), Fault> {
         let writer = &mut self.writer;
         match reply {
             Reply::Ok => writer.ok(),
@@ -76,18 +111,18 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    fn all(&mut self, items: &[Reply]) -> Result<(), Error> {
+    fn all(&mut self, items: &[Reply]) -> Result<(), Fault> {
         items.iter().try_for_each(|item| self.reply(item))
     }
 
-    fn in_protocol(&mut self, proto: Proto, reply: &Reply) -> Result<(), Error> {
+    fn in_protocol(&mut self, proto: Proto, reply: &Reply) -> Result<(), Fault> {
         let mut bytes = Vec::new();
-        Renderer::new(&mut bytes, proto, self.engine).reply(reply)?;
+        Renderer::new(&mut bytes, proto, self.source).reply(reply)?;
         self.writer.raw(&bytes);
         Ok(())
     }
 
-    fn streams(&mut self, streams: &StreamsReply) -> Result<(), Error> {
+    fn streams(&mut self, streams: &StreamsReply) -> Result<(), Fault> {
         self.streams_head(streams.outcome.streams.len());
         for StreamEntries { stream, entries } in &streams.outcome.streams {
             let name = streams.request.stream_name(*stream);
@@ -122,18 +157,18 @@ impl<'a> Renderer<'a> {
         self.writer.array(entries);
     }
 
-    fn entries(&mut self, entries: &[EntryRef]) -> Result<(), Error> {
+    fn entries(&mut self, entries: &[EntryRef]) -> Result<(), Fault> {
         self.writer.array(entries.len());
         self.bare_entries(entries)
     }
 
     /// Entries without the head of an array around them.
-    pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<(), Error> {
+    pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<(), Fault> {
         self.tailed_entries(entries, 0, |_, _| {})
     }
 
     /// Entries with what is known of earlier deliveries: `[id, fields, idle, deliveries]`.
-    pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
+    pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Fault> {
         let entries: Vec<EntryRef> = deliveries.iter().map(|delivery| delivery.entry).collect();
         self.tailed_entries(&entries, 2, |writer, index| {
             let delivery = &deliveries[index];
@@ -148,7 +183,7 @@ impl<'a> Renderer<'a> {
         entries: &[EntryRef],
         more: usize,
         mut tail: impl FnMut(&mut Writer<'_>, usize),
-    ) -> Result<(), Error> {
+    ) -> Result<(), Fault> {
         let writer = &mut self.writer;
         let mut next = 0;
         let head = |writer: &mut Writer<'_>, index: usize| {
@@ -159,7 +194,7 @@ impl<'a> Renderer<'a> {
             head(writer, index);
             writer.null_array();
         };
-        self.engine.fetch(entries, &mut |index: usize, fields: EntryFields<'_>| {
+        let mut visit = |index: usize, fields: EntryFields<'_>| {
             while next < index {
                 gone(writer, next);
                 tail(writer, next);
@@ -170,7 +205,16 @@ impl<'a> Renderer<'a> {
             fields.for_each(|field| writer.bulk(field));
             tail(writer, index);
             next = index + 1;
-        })?;
+        };
+        let Source { engine, may_wait } = self.source;
+        let fetched = if may_wait {
+            engine.fetch(entries, &mut visit).map(|()| true)
+        } else {
+            engine.fetch_cached(entries, &mut visit)
+        };
+        if !fetched.map_err(Fault::Failed)? {
+            return Err(Fault::Cold);
+        }
         while next < entries.len() {
             gone(writer, next);
             tail(writer, next);

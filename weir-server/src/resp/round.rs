@@ -11,12 +11,14 @@ use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 use crate::Limits;
 
 use super::client::{Client, ClientNo, Closing};
-use super::dispatch;
+use super::dispatch::{self, Pause};
 use super::door::Door;
 use super::errors;
+use super::latency::Event;
 use super::link::Link;
 use super::notify;
 use super::pool::Pool;
+use super::readers::{ForClient, Readers, Task};
 use super::reply::Reply;
 use super::spin::Crowd;
 
@@ -62,10 +64,11 @@ pub(crate) struct Round<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) queue: &'a mut VecDeque<ClientNo>,
     pub(crate) sending: &'a mut Vec<ClientNo>,
+    pub(crate) readers: &'a mut Readers,
     pub(crate) decode_limits: weir_resp::Limits,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     /// Executes what is queued, up to the limit of a round, and renders the answers.
     ///
     /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
@@ -145,10 +148,14 @@ impl Round<'_> {
 
     fn execute(&mut self, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
         let mut turn = self.engine.turn();
-        turn.expire_due();
+        if self.door.expires_actively {
+            turn.expire_due();
+        }
+        self.door.tick = self.door.clock.elapsed();
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
+        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -162,22 +169,61 @@ impl Round<'_> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
-                    let request = self.batch.args[index].of(link.input(at));
-                    while let Err(pause) = dispatch::execute(self.door, self.engine, &mut turn, who, request)
-                    {
-                        drop(turn);
-                        let ended = pause.end(self.door, self.engine);
-                        turn = self.engine.turn();
-                        if let Err(error) = ended {
-                            self.door.answer(who, Reply::Error(errors::text(&error)));
-                            break;
-                        }
-                    }
-                    self.door.fetched = None;
-                    link.executed(end);
+                    self.door.client(who).asked_at = now;
+                    turn = self.request(turn, index, who, (at, end));
                 }
             }
         }
+    }
+
+    /// Executes a client's request, or puts the client aside until the disk has been waited for.
+    fn request(
+        &mut self,
+        mut turn: Turn<'a>,
+        index: usize,
+        who: ClientNo,
+        bytes: (usize, usize),
+    ) -> Turn<'a> {
+        let Some(link) = self.links[who.index()].as_mut() else { return turn };
+        let request = self.batch.args[index].of(link.input(bytes.0));
+        let mut done = match self.door.client(who).unreadable.take() {
+            Some(error) => Err(*error),
+            None => Ok(()),
+        };
+        while done.is_ok() {
+            match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                Ok(()) => break,
+                Err(Pause::Cold(cold)) => {
+                    let client = self.door.client(who);
+                    client.is_aside = true;
+                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
+                    link.rewind();
+                    self.door.fetched = None;
+                    return turn;
+                }
+                Err(Pause::Fetch(fetching)) => {
+                    drop(turn);
+                    done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
+                    turn = self.engine.turn();
+                }
+                Err(Pause::Outside(what)) => {
+                    drop(turn);
+                    done = what.happen(self.engine);
+                    self.door.done_outside = true;
+                    turn = self.engine.turn();
+                }
+            }
+        }
+        if let Err(error) = done {
+            self.door.answer(who, Reply::Error(errors::text(&error)));
+        }
+        (self.door.fetched, self.door.done_outside) = (None, false);
+        if self.door.client(who).is_postponed {
+            link.rewind();
+        } else {
+            link.executed(bytes.1);
+        }
+        turn
     }
 
     /// Puts clients that may have more requests at the back of the queue.
@@ -200,9 +246,14 @@ impl Round<'_> {
 
     /// Flushes, renders every answer of the round and notes whose sockets are to be written.
     fn finish(&mut self) {
+        let before = self.door.clock.elapsed();
         if self.engine.flush().is_err() {
             self.door.fail_round();
         }
+        let now = self.door.clock.elapsed();
+        let clock = &self.door.clock;
+        self.door.latency.note(Event::Flush, now.saturating_sub(before), || clock.now().0 / 1_000);
+        self.door.stats.sample(now, &self.door.counters);
         let pause = self.door.config.limits.output_pause_bytes;
         self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);

@@ -12,6 +12,8 @@ use super::client::{Blocked, ClientNo};
 pub(crate) struct Timers {
     deadlines: BTreeSet<(Duration, WaiterId, ClientNo)>,
     retries: BTreeSet<(Duration, WaiterId, ClientNo)>,
+    /// When a pause of all clients ends.
+    pub(crate) pause_until: Option<Duration>,
 }
 
 impl Timers {
@@ -46,10 +48,8 @@ impl Timers {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Duration> {
         let first = |times: &BTreeSet<(Duration, WaiterId, ClientNo)>| times.first().map(|(at, ..)| *at);
-        match (first(&self.deadlines), first(&self.retries)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let times = [first(&self.deadlines), first(&self.retries), self.pause_until];
+        times.into_iter().flatten().min()
     }
 }
 

@@ -119,6 +119,22 @@ fn group_readers_learn_that_their_group_has_gone() {
 }
 
 #[test]
+fn group_readers_learn_that_their_stream_has_expired() {
+    let server = TestServer::start();
+    let mut writer = server.client();
+    writer.check(&[("XGROUP CREATE s g $ MKSTREAM", "+OK")]);
+    let mut reader = server.client();
+    reader.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    server.until_waiting(1);
+    writer.check(&[("PEXPIRE s 5", ":1")]);
+    // Nobody asks for anything meanwhile.
+    assert_eq!(
+        reader.reply(),
+        "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"
+    );
+}
+
+#[test]
 fn claiming_readers_wake_when_a_row_is_old_enough() {
     let server = TestServer::start();
     let mut client = server.client();

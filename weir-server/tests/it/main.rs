@@ -1,6 +1,9 @@
 //! The RESP door, driven over real sockets.
 
+mod acl;
 mod blocking;
+mod clients;
+mod cold;
 mod connection;
 mod durability;
 mod groups;

@@ -12,6 +12,4 @@ mod table;
 mod written;
 
 pub(crate) use meaning::{DataDir, LogFormat, Settings};
-#[cfg(test)]
-pub(crate) use table::SETTINGS;
 pub(crate) use written::{Given, Source, Value, Written};

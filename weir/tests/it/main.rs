@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bench;
+mod check;
 mod config;
 mod fake_server;
+mod kills;
 mod redis;
 mod serve;
 mod weir;

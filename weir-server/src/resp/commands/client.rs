@@ -6,15 +6,37 @@ use crate::resp::command::{Command, Run, flag};
 use crate::resp::errors;
 use crate::resp::reply::Reply;
 
+use super::{client_control, client_list};
+
 const FLAGS: u32 = flag::CONNECTION | flag::NOSCRIPT | flag::LOADING | flag::STALE;
-const ROW: Command = Command { flags: FLAGS, group: "connection", since: "2.4.0", ..Command::BASE };
+pub(super) const ROW: Command =
+    Command { flags: FLAGS, group: "connection", since: "2.4.0", ..Command::BASE };
 
 pub(super) static COMMAND: Command = Command {
     name: "client",
     arity: -2,
     flags: 0,
     summary: "a container of commands about client connections",
-    run: Run::Container(&[&GETNAME, &ID, &REPLY, &SETINFO, &SETNAME]),
+    run: Run::Container(&[
+        &client_control::CACHING,
+        &client_control::GETREDIR,
+        &client_control::NO_EVICT,
+        &client_control::NO_TOUCH,
+        &client_control::PAUSE,
+        &client_control::TRACKING,
+        &client_control::TRACKINGINFO,
+        &client_control::UNBLOCK,
+        &client_control::UNPAUSE,
+        &client_list::INFO,
+        &client_list::KILL,
+        &client_list::LIST,
+        &GETNAME,
+        &HELP,
+        &ID,
+        &REPLY,
+        &SETINFO,
+        &SETNAME,
+    ]),
     ..ROW
 };
 
@@ -114,5 +136,14 @@ static REPLY: Command = Command {
         }
         Ok(Reply::Nothing)
     }),
+    ..ROW
+};
+
+static HELP: Command = Command {
+    name: "client|help",
+    arity: 2,
+    since: "5.0.0",
+    summary: "returns texts about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
     ..ROW
 };

@@ -2,16 +2,25 @@
 //!
 //! To add a command: a file with a `COMMAND` row and the function it names, and a line in [`FAMILIES`].
 
+pub(crate) mod client_list;
+
+mod acl;
 mod client;
+mod client_control;
 mod command;
+mod config;
 mod connection;
 mod copying;
 mod expiry;
+mod info;
 mod keys;
+mod latency;
 mod monitor;
 mod object;
 mod pubsub;
 mod scan;
+mod server;
+mod slowlog;
 mod strings;
 mod transaction;
 mod xack;
@@ -47,17 +56,9 @@ static FAMILIES: &[&[&Command]] = &[
         &connection::QUIT,
         &connection::RESET,
         &connection::SELECT,
+        &acl::COMMAND,
         &client::COMMAND,
         &command::COMMAND,
-    ],
-    &[
-        &pubsub::PSUBSCRIBE,
-        &pubsub::PUBLISH,
-        &pubsub::PUBSUB,
-        &pubsub::PUNSUBSCRIBE,
-        &pubsub::SUBSCRIBE,
-        &pubsub::UNSUBSCRIBE,
-        &monitor::COMMAND,
     ],
     &[
         &copying::COPY,
@@ -91,6 +92,30 @@ static FAMILIES: &[&[&Command]] = &[
         &scan::SCAN,
     ],
     &[
+        &server::ASKING,
+        &server::BGREWRITEAOF,
+        &server::BGSAVE,
+        &server::CLUSTER,
+        &config::COMMAND,
+        &server::DEBUG,
+        &server::FUNCTION,
+        &info::COMMAND,
+        &server::LASTSAVE,
+        &latency::COMMAND,
+        &server::READONLY,
+        &server::READWRITE,
+        &server::REPLICAOF,
+        &server::ROLE,
+        &server::SAVE,
+        &server::SCRIPT,
+        &server::SHUTDOWN,
+        &server::SLAVEOF,
+        &slowlog::COMMAND,
+        &server::TIME,
+        &server::WAIT,
+        &server::WAITAOF,
+    ],
+    &[
         &strings::APPEND,
         &strings::DECR,
         &strings::DECRBY,
@@ -106,6 +131,15 @@ static FAMILIES: &[&[&Command]] = &[
         &strings::SETEX,
         &strings::SETNX,
         &strings::STRLEN,
+    ],
+    &[
+        &monitor::COMMAND,
+        &pubsub::PSUBSCRIBE,
+        &pubsub::PUBLISH,
+        &pubsub::PUBSUB,
+        &pubsub::PUNSUBSCRIBE,
+        &pubsub::SUBSCRIBE,
+        &pubsub::UNSUBSCRIBE,
     ],
     &[
         &transaction::DISCARD,

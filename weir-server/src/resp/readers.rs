@@ -1,0 +1,157 @@
+//! Threads that wait for the disk, so that the reactor never does.
+//!
+//! A client whose command needs a part of the index that is not in memory, or whose answer needs entries that are not,
+//! is put aside; one of these threads does what has to be waited for; then the client goes on. Threads are started
+//! when there is something to wait for.
+//!
+//! Invariant: a client has at most one task here, so tasks are bounded by clients.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use mio::Waker;
+use weir_core::Error;
+use weir_engine::{Cold, Engine};
+
+use super::client::ClientNo;
+use super::pending::Pending;
+use super::render::{Rendered, Source};
+
+/// Threads at most. Disks serve several requests at once; more than a few would gain nothing.
+const THREADS_MAX: usize = 4;
+/// Bytes rendered in one task; enough to make the hand-over cheap beside the disk.
+const TASK_BYTES: usize = 256 * 1024;
+
+/// Something to wait for.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// A part of the index has to be read before a command can be executed.
+    Warm(Cold),
+    /// The beginning of an answer has to be fetched.
+    Render(Pending),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Warmed(Result<(), Error>),
+    /// Bytes, and what is left to render.
+    Rendered(Result<(Vec<u8>, Pending), Error>),
+}
+
+/// For whom a task is done: the client's place and its ID, since the place may have been given away meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ForClient {
+    pub(crate) no: ClientNo,
+    pub(crate) id: u64,
+}
+
+/// The threads and their tasks.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Tasks whose outcome was not taken yet.
+    outstanding: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    waker: Arc<Waker>,
+    tasks: Mutex<Tasks>,
+    ready: Condvar,
+    done: Mutex<Vec<(ForClient, Outcome)>>,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    queue: VecDeque<(ForClient, Task)>,
+    is_closing: bool,
+}
+
+impl Readers {
+    pub(crate) fn new(engine: Engine, waker: Arc<Waker>) -> Self {
+        let shared =
+            Shared { engine, waker, tasks: Mutex::default(), ready: Condvar::new(), done: Mutex::default() };
+        Self { shared: Arc::new(shared), threads: Vec::new(), outstanding: 0 }
+    }
+
+    /// Hands a task over.
+    pub(crate) fn submit(&mut self, whose: ForClient, task: Task) {
+        self.outstanding += 1;
+        if self.outstanding > self.threads.len() && self.threads.len() < THREADS_MAX {
+            self.start_thread();
+        }
+        self.shared.tasks.lock().expect(UNPOISONED).queue.push_back((whose, task));
+        self.shared.ready.notify_one();
+    }
+
+    fn start_thread(&mut self) {
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("weir-reader".into()).spawn(move || shared.work());
+        match thread {
+            Ok(thread) => self.threads.push(thread),
+            // With one thread the tasks get done, if slowly.
+            Err(error) if !self.threads.is_empty() => tracing::warn!(%error, "no further reading thread"),
+            Err(error) => panic!("a thread that waits for the disk cannot be started: {error}"),
+        }
+    }
+
+    /// What was done since this was last asked.
+    pub(crate) fn take_done(&mut self) -> Vec<(ForClient, Outcome)> {
+        if self.outstanding == 0 {
+            return Vec::new();
+        }
+        let done = std::mem::take(&mut *self.shared.done.lock().expect(UNPOISONED));
+        self.outstanding -= done.len();
+        done
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outstanding == 0
+    }
+}
+
+const UNPOISONED: &str = "no panic under this lock";
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.shared.tasks.lock().expect(UNPOISONED).is_closing = true;
+        self.shared.ready.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to wait for.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some((whose, task)) = self.next() {
+            let outcome = match task {
+                Task::Warm(cold) => Outcome::Warmed(self.engine.warm(cold)),
+                Task::Render(pending) => Outcome::Rendered(self.render(pending)),
+            };
+            self.done.lock().expect(UNPOISONED).push((whose, outcome));
+            // It fails only when the reactor is gone, and with it everybody who waits.
+            drop(self.waker.wake());
+        }
+    }
+
+    fn next(&self) -> Option<(ForClient, Task)> {
+        let tasks = self.tasks.lock().expect(UNPOISONED);
+        let idle = |tasks: &mut Tasks| tasks.queue.is_empty() && !tasks.is_closing;
+        let mut tasks = self.ready.wait_while(tasks, idle).expect(UNPOISONED);
+        if tasks.is_closing { None } else { tasks.queue.pop_front() }
+    }
+
+    fn render(&self, mut pending: Pending) -> Result<(Vec<u8>, Pending), Error> {
+        let mut bytes = Vec::new();
+        let source = Source { engine: &self.engine, may_wait: true };
+        let rendered = pending.render(source, &mut bytes, TASK_BYTES)?;
+        debug_assert_eq!(rendered, Rendered::Done, "who may wait finds nothing cold");
+        Ok((bytes, pending))
+    }
+}
