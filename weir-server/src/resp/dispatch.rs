@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use weir_core::ErrorKind;
+use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
@@ -36,7 +36,7 @@ pub(crate) enum Pause {
 
 impl Outside {
     /// Does it, without the engine's lock.
-    pub(crate) fn happen(self, engine: &Engine) -> Result<(), Error> {
+    pub(crate) fn perform(self, engine: &Engine) -> Result<(), Error> {
         match self {
             Self::Snapshot => engine.snapshot(),
             Self::Sync => engine.sync(),

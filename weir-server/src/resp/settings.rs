@@ -127,7 +127,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         |call, value| {
             if let Value::Text(text) = value {
                 let text = String::from_utf8_lossy(text).into_owned();
-                call.door.config.password = Some(text).filter(|text| !text.is_empty());
+                call.door.set_password(Some(text).filter(|text| !text.is_empty()));
             }
         },
     ),
