@@ -70,6 +70,9 @@ impl Background {
     }
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
+        if shared.log.is_faulted() {
+            return Err(weir_core::ErrorKind::Faulted.into());
+        }
         let (written, guess) = snapshot::write(shared)?;
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);
