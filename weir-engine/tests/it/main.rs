@@ -5,6 +5,7 @@
 mod concurrent;
 mod damage;
 mod faults;
+mod fuzzy;
 mod power_cuts;
 mod reclaiming;
 mod recovery;
