@@ -26,7 +26,9 @@ fn ns(no: u32) -> NamespaceNo {
 type Change = fn(&Engine, usize);
 
 const CHANGES: &[(&str, Change)] = &[
-    ("append", |engine, n| drop(add(engine, &name(n), 100, "more"))),
+    ("append", |engine, n| {
+        add(engine, &name(n), 100, "more");
+    }),
     ("delete and make again", |engine, n| {
         engine.turn().remove_key(key(&name(n))).unwrap();
         add(engine, &name(n), 1, "new");
@@ -58,10 +60,14 @@ const CHANGES: &[(&str, Change)] = &[
     ("a stream becomes a text", |engine, n| {
         engine.turn().set_text(key(&name(n)), b"text", false, "set").unwrap();
     }),
-    ("flush", |engine, _| drop(engine.turn().flush_namespace(ns(0)).unwrap())),
+    ("flush", |engine, _| {
+        engine.turn().flush_namespace(ns(0)).unwrap();
+    }),
     ("flush and make again", |engine, n| {
         engine.turn().flush_namespace(ns(0)).unwrap();
-        (0..KEYS).for_each(|nth| drop(add(engine, &name((nth + n) % KEYS), 1, "new")));
+        (0..KEYS).for_each(|nth| {
+            add(engine, &name((nth + n) % KEYS), 1, "new");
+        });
     }),
     ("move away, flush, move back", |engine, n| {
         let (name, other) = (name(n), ns(3));
@@ -122,7 +128,9 @@ const CHANGES: &[(&str, Change)] = &[
 
 fn fill(engine: &Engine) {
     for nth in 0..KEYS {
-        (1..=3).for_each(|ms| drop(add(engine, &name(nth), ms, "x")));
+        (1..=3).for_each(|ms| {
+            add(engine, &name(nth), ms, "x");
+        });
         let start = GroupStart::After(EntryId::MIN);
         engine.turn().group_create(key(&name(nth)), b"g", start, None, true).unwrap();
     }
