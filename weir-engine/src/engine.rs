@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref, DerefMut};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use weir_core::{Clock, Error, ErrorKind, SystemClock};
 use weir_log::{
-    Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, ReadError, Room, VisitBody,
+    Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, ReadError, RealDisk, Room,
+    VisitBody,
 };
 
 use crate::api::{Cold, EntryRef};
@@ -113,6 +115,14 @@ impl Engine {
             *engine.shared.thread.lock().expect("no panic under this lock") = Some(thread);
         }
         Ok(engine)
+    }
+
+    /// As [`Engine::open`], in a folder of the file system and by the system's clock.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_folder(folder: impl Into<PathBuf>, options: Options) -> Result<Self, Error> {
+        Self::open(Arc::new(RealDisk::new(folder)), Arc::new(SystemClock::new()), options)
     }
 
     /// An engine on a disk in memory, for tests and development: the same engine, gone with the process.

@@ -676,3 +676,27 @@ impl Removal {
         Some(Self { key, blocks_below, runs, removed, first_id, max_deleted: has_max.then_some(max) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/format.md` draws these bytes.
+    #[test]
+    fn an_entry_is_written_as_the_format_says() {
+        let record = EntryRecord {
+            key: 5,
+            pos: 7,
+            gpos: 11,
+            id: EntryId::new(1, 0),
+            at: 3,
+            node_start: false,
+            fields: Fields::Slices(&[b"type", b"placed"]),
+            idempotent: None,
+        };
+        let mut bytes = Vec::new();
+        Record::Entry(record).encode(&mut bytes);
+        assert_eq!(bytes, b"\x10\x00\x05\x07\x0b\x01\x00\x04\x02\x04type\x06placed");
+        assert_eq!(EntryRecord::decode(&bytes).map(|entry| (entry.pos, entry.at)), Some((7, 3)));
+    }
+}

@@ -51,8 +51,5 @@ fn invalid(
     path: &Path,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
-    let error = error.into();
-    Error::new(ErrorKind::Invalid(what))
-        .with_context(format!("{}: {error}", path.display()))
-        .with_source(error)
+    Error::new(ErrorKind::Invalid(what)).with_context(path.display().to_string()).with_source(error)
 }

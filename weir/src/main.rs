@@ -3,12 +3,15 @@
 mod bench;
 mod check;
 mod config;
+mod doctor;
 mod exit;
 mod files;
 mod folder;
+mod health;
 mod listen;
 mod logging;
 mod output;
+mod probe;
 mod serve;
 mod settings;
 
@@ -34,6 +37,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Verify a data folder, and mend it with --repair
     Check(check::Args),
+    /// Examine this machine and the settings, with a remedy for each finding
+    Doctor(doctor::Args),
+    /// Ask a running server how it is
+    Health(health::Args),
     /// Show the settings and where each comes from
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -59,6 +66,8 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => completions(shell),
     }

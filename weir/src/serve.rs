@@ -11,7 +11,7 @@ use weir_core::{Clock, SystemClock};
 use weir_engine::Engine;
 use weir_server::http::{Facts, HttpServer};
 use weir_server::resp::{Config, Listener, Server, Stopper};
-use weir_server::{DoorStats, Limits};
+use weir_server::{DoorStats, Identity, Limits};
 
 use crate::settings::{DataDir, Given, Settings, Written};
 use crate::{files, folder, listen, logging};
@@ -26,6 +26,8 @@ pub(crate) struct Args {
 /// What was opened, and where; all of it is closed by its owner.
 struct Doors {
     resp: Vec<Listener>,
+    /// Of the addresses for Redis clients: `redis`, or `rediss` where they speak TLS.
+    scheme: &'static str,
     resp_address: Option<SocketAddr>,
     unix_socket: Option<PathBuf>,
     http: Option<std::net::TcpListener>,
@@ -63,18 +65,25 @@ impl Doors {
         let resp_address = resp_socket.as_ref().map(address).transpose()?;
         let http_address = http.as_ref().map(address).transpose()?;
         let mut resp = Vec::new();
-        resp.extend(resp_socket.map(Listener::tcp).transpose()?);
+        let identity = identity(settings)?;
+        let scheme = if identity.is_some() { "rediss" } else { "redis" };
+        if let Some(socket) = resp_socket {
+            resp.push(match identity {
+                Some(identity) => Listener::tls(socket, identity)?,
+                None => Listener::tcp(socket)?,
+            });
+        }
         if let Some(path) = &settings.unix_socket {
             resp.push(Listener::unix(listen::unix(path)?)?);
         }
-        Ok(Self { resp, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
+        Ok(Self { resp, scheme, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
     }
 
     /// The addresses, one a line, as the LOCK file tells them to other programs.
     fn lines(&self) -> String {
         let mut lines = String::new();
         if let Some(address) = self.resp_address {
-            lines.push_str(&format!("resp redis://{address}\n"));
+            lines.push_str(&format!("resp {}://{address}\n", self.scheme));
         }
         if let Some(path) = &self.unix_socket {
             lines.push_str(&format!("unix {}\n", path.display()));
@@ -83,6 +92,14 @@ impl Doors {
             lines.push_str(&format!("http http://{address}\n"));
         }
         lines
+    }
+}
+
+/// What is shown to clients that speak TLS, if they are to.
+fn identity(settings: &Settings) -> Result<Option<Identity>> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificates), Some(key)) => Ok(Some(Identity::from_files(certificates, key)?)),
+        _ => Ok(None),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod concurrent;
 mod damage;
+mod examples;
 mod faults;
 mod fuzzy;
 mod power_cuts;

@@ -1,6 +1,7 @@
 //! One execution of one command: its arguments and everything it may touch.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use weir_core::{EntryId, Error, ErrorKind, Timestamp};
@@ -32,8 +33,21 @@ pub(crate) enum Stop {
     /// The entries of a key have to be fetched outside the engine's lock. Nothing was changed; the command is run again
     /// and finds them as [`Door::fetched`].
     Fetch(Box<Fetching>),
+    /// Something has to be done without the engine's lock first. Nothing was changed; the command is run again.
+    Outside(Outside),
     /// There is nothing to answer yet: the client waits.
     Wait(Box<Wait>),
+}
+
+/// What a command may have done without the engine's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// A snapshot is written.
+    Snapshot,
+    /// Everything so far is brought to the disk.
+    Sync,
+    /// Nothing happens for so long.
+    Sleep(Duration),
 }
 
 /// A key that was taken out of the engine and has no entries yet.
@@ -186,6 +200,22 @@ impl<'c> Call<'c, '_> {
     /// The entry IDs from `index` up to, not including, `end`.
     pub(crate) fn ids(&self, index: usize, end: usize) -> Result<Ids, Stop> {
         (index..end).map(|at| self.id(at)).collect()
+    }
+
+    /// Has something done without the engine's lock; the command is run again and comes here a second time.
+    pub(crate) fn outside(&mut self, what: Outside) -> Result<(), Stop> {
+        if std::mem::take(&mut self.door.done_outside) {
+            return Ok(());
+        }
+        if self.in_exec {
+            return Err("ERR Command not allowed inside a transaction".into());
+        }
+        Err(Stop::Outside(what))
+    }
+
+    /// When the last snapshot was written, or else when the server started, in seconds since the Unix epoch.
+    pub(crate) fn last_save(&self) -> u64 {
+        self.engine.snapshot_at().map_or(self.door.started_at, |at| at.0 / 1_000)
     }
 
     /// Takes a key out of the engine with everything in it. Inside EXEC its entries are fetched on the spot.

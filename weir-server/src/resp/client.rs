@@ -1,12 +1,14 @@
 //! What the door knows of each client, apart from its socket and buffers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Error;
 use weir_engine::{NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
+use super::acl::User;
 use super::reply::ReadRequest;
 
 /// Where a client stands among the connections; reused after it has gone.
@@ -33,6 +35,16 @@ impl ClientNo {
 pub(crate) enum Peer {
     Tcp { peer: SocketAddr, local: SocketAddr },
     Unix,
+}
+
+impl Peer {
+    /// As clients are told of each other: `127.0.0.1:51404`.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp { peer, .. } => peer.to_string(),
+            Self::Unix => "unix:0".into(),
+        }
+    }
 }
 
 /// Whether a client is to be disconnected.
@@ -95,6 +107,8 @@ pub(crate) struct Client {
     pub(crate) lib_version: Box<[u8]>,
     pub(crate) proto: Proto,
     pub(crate) ns: NamespaceNo,
+    pub(crate) user: Arc<User>,
+    /// Whether it may use what its user may; until then it may authenticate only.
     pub(crate) is_authenticated: bool,
     pub(crate) replies: Replies,
     pub(crate) closing: Closing,
@@ -115,6 +129,8 @@ pub(crate) struct Client {
     pub(crate) owed: usize,
     /// Whether its next command waits for a part of the index to be read.
     pub(crate) is_aside: bool,
+    /// How often its next command had to wait for the disk already.
+    pub(crate) asked_again: u32,
     /// Why that part cannot be read.
     pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
@@ -124,7 +140,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, peer: Peer, is_authenticated: bool, now: Duration) -> Self {
+    /// A client that has just connected, as the default user.
+    pub(crate) fn new(id: u64, peer: Peer, user: Arc<User>, now: Duration) -> Self {
+        let is_authenticated = user.is_on && user.no_password;
         Self {
             id,
             peer,
@@ -133,6 +151,7 @@ impl Client {
             lib_version: Box::default(),
             proto: Proto::Resp2,
             ns: NamespaceNo(0),
+            user,
             is_authenticated,
             replies: Replies::On,
             closing: Closing::No,
@@ -146,6 +165,7 @@ impl Client {
             subscriptions: 0,
             owed: 0,
             is_aside: false,
+            asked_again: 0,
             unreadable: None,
             connected_at: now,
             asked_at: now,
@@ -155,7 +175,7 @@ impl Client {
 
     /// Who it has authenticated as.
     pub(crate) fn user_name(&self) -> &[u8] {
-        b"default"
+        &self.user.name
     }
 
     /// Whether its next command may be executed now.

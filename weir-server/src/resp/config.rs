@@ -15,6 +15,12 @@ pub struct Config {
     pub node_entries_max: u64,
     /// The data folder, as `CONFIG GET dir` answers it.
     pub dir: String,
+    /// The address clients connect to, as `CONFIG GET bind` answers it.
+    pub bind: String,
+    /// The port clients connect to; 0 = none.
+    pub port: u16,
+    /// Whether DEBUG is allowed. Only for tests: its commands can hold up everybody.
+    pub debug_commands: bool,
     /// Where the door publishes what it has done, for others to read.
     pub stats: Arc<DoorStats>,
 }
@@ -26,6 +32,9 @@ impl Default for Config {
             password: None,
             node_entries_max: 100,
             dir: String::new(),
+            bind: String::new(),
+            port: 0,
+            debug_commands: false,
             stats: Arc::default(),
         }
     }

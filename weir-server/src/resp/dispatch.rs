@@ -7,14 +7,17 @@ use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
-use super::call::{Call, Fetching, Stop, Wait};
-use super::client::{Blocked, Client, ClientNo, Multi};
+use super::acl::{self, Denied};
+use super::call::{Call, Fetching, Outside, Stop, Wait};
+use super::client::{Blocked, ClientNo, Multi};
 use super::command::{Command, Run, flag};
 use super::door::Door;
 use super::errors;
+use super::latency::Event;
 use super::monitor;
 use super::notify;
 use super::reply::{ReadRequest, Reply, StreamsReply};
+use super::slowlog::shortened;
 use super::table::find_subcommand;
 
 /// How long to wait before asking again when the engine could not say.
@@ -27,6 +30,22 @@ pub(crate) enum Pause {
     Cold(Cold),
     /// The entries of a key have to be fetched.
     Fetch(Box<Fetching>),
+    /// Something else has to happen.
+    Outside(Outside),
+}
+
+impl Outside {
+    /// Does it, without the engine's lock.
+    pub(crate) fn perform(self, engine: &Engine) -> Result<(), Error> {
+        match self {
+            Self::Snapshot => engine.snapshot(),
+            Self::Sync => engine.sync(),
+            Self::Sleep(time) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
+        }
+    }
 }
 
 type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
@@ -53,8 +72,12 @@ pub(crate) fn execute(
             return Ok(());
         }
     };
-    if let Some(text) = forbidden(door.client(who), command) {
-        refuse(door, who, text);
+    if let Some(text) = forbidden(door, who, command, args) {
+        door.stats.of(command).rejected += 1;
+        match command.name {
+            "exec" => abort_transaction(door, turn, who, &text),
+            _ => refuse(door, who, text),
+        }
         return Ok(());
     }
     if is_postponed(door, who, command) {
@@ -69,8 +92,11 @@ pub(crate) fn execute(
     door.client(who).last_command = command.name;
     let touches_keys = flag::WRITE | flag::READONLY | flag::TRANSACTION;
     door.tells_state = command.flags & touches_keys != 0;
+    turn.count_lookups(command.has(flag::READONLY));
     let mut call = Call { command, args, turn, engine, door, who, in_exec: false };
     let answer = run(&mut call);
+    turn.count_lookups(false);
+    let failed = matches!(answer, Ok(Reply::Error(_)) | Err(Stop::Refused(_) | Stop::Engine(_)));
     match answer {
         Ok(reply) => door.answer(who, reply),
         Err(Stop::Cold(cold)) => {
@@ -81,12 +107,17 @@ pub(crate) fn execute(
             door.tells_state = true;
             return Err(Pause::Fetch(fetching));
         }
+        Err(Stop::Outside(what)) => {
+            door.tells_state = true;
+            return Err(Pause::Outside(what));
+        }
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
         Err(stop) => door.answer(who, refusal(stop)),
     }
     door.tells_state = true;
+    note(door, who, command, args, failed);
     show(door, who, command, args);
-    after_command(door, turn, who, command);
+    after_command(door, turn, command);
     Ok(())
 }
 
@@ -95,6 +126,10 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
     match resolve(call.door, args) {
         Err(text) => Reply::Error(text),
         Ok((command, run)) => {
+            // The rules may have changed since it was queued.
+            if let Err(denied) = permitted(call.door, call.who, command, args) {
+                return Reply::Error(denied.later().into());
+            }
             let mut inner = Call {
                 command,
                 args,
@@ -104,15 +139,42 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
                 who: call.who,
                 in_exec: true,
             };
+            inner.turn.count_lookups(command.has(flag::READONLY));
             let reply = run(&mut inner).unwrap_or_else(refusal);
+            inner.turn.count_lookups(false);
+            if let Reply::Error(text) = &reply {
+                inner.door.stats.error(text);
+            }
+            note(inner.door, inner.who, command, args, matches!(reply, Reply::Error(_)));
             show(call.door, call.who, command, args);
             reply
         }
     }
 }
 
+/// Counts a command that ran, and keeps it when it took long.
+fn note(door: &mut Door, who: ClientNo, command: &'static Command, args: Request<'_>, failed: bool) {
+    let now = door.clock.elapsed();
+    let took = now.saturating_sub(door.tick);
+    door.tick = now;
+    let stat = door.stats.of(command);
+    stat.calls += 1;
+    stat.time += took;
+    stat.failed += u64::from(failed);
+    let event = if command.has(flag::FAST) { Event::FastCommand } else { Event::Command };
+    let clock = &door.clock;
+    door.latency.note(event, took, || clock.now().0 / 1_000);
+    if door.slowlog.wants(took)
+        && !command.has(flag::SKIP_SLOWLOG)
+        && let Some(client) = door.clients.get(who)
+    {
+        let (address, name) = (client.peer.address(), client.name.clone());
+        door.slowlog.add(door.clock.now().0 / 1_000, took, shortened(args), address, name);
+    }
+}
+
 /// Finds the row, its function, and whether there are enough words.
-fn resolve(door: &Door, args: Request<'_>) -> Result<(&'static Command, RunFn), Cow<'static, [u8]>> {
+fn resolve(door: &mut Door, args: Request<'_>) -> Result<(&'static Command, RunFn), Cow<'static, [u8]>> {
     let name = args.get(0).unwrap_or_default();
     let Some(command) = door.table.find(name) else {
         return Err(errors::unknown_command(name, args.skip(1).iter()).into());
@@ -123,6 +185,7 @@ fn resolve(door: &Door, args: Request<'_>) -> Result<(&'static Command, RunFn), 
         Run::Container(_) | Run::Both(..) => subcommand(command, args)?,
     };
     if !command.accepts(args.len()) {
+        door.stats.of(command).rejected += 1;
         return Err(errors::wrong_arity(command.name).into());
     }
     Ok((command, run))
@@ -142,13 +205,23 @@ fn subcommand(
 }
 
 /// Why this client may not use this command now.
-fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
+fn forbidden(
+    door: &mut Door,
+    who: ClientNo,
+    command: &'static Command,
+    args: Request<'_>,
+) -> Option<Cow<'static, [u8]>> {
+    let client = door.client(who);
     if !client.is_authenticated && !command.has(flag::NO_AUTH) {
         return Some(Cow::Borrowed(errors::NO_AUTH.as_bytes()));
     }
     if client.multi.is_some() && command.has(flag::NO_MULTI) {
         return Some(Cow::Borrowed(b"ERR Command not allowed inside a transaction"));
     }
+    if let Err(denied) = permitted(door, who, command, args) {
+        return Some(Cow::Owned(denied.text(&door.client(who).user)));
+    }
+    let client = door.client(who);
     if client.subscriptions > 0 && client.proto == Proto::Resp2 && !command.has(flag::SUBSCRIBED) {
         let text = format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -158,6 +231,27 @@ fn forbidden(client: &Client, command: &Command) -> Option<Cow<'static, [u8]>> {
         return Some(Cow::Owned(text.into_bytes()));
     }
     None
+}
+
+/// Whether the client's user may execute this; if not, that is noted.
+fn permitted(
+    door: &mut Door,
+    who: ClientNo,
+    command: &'static Command,
+    args: Request<'_>,
+) -> Result<(), Denied> {
+    let client = door.client(who);
+    let checked = acl::check(&client.user, command, args);
+    if let Err(denied) = &checked {
+        let user = client.user.clone();
+        let (reason, object) = match denied {
+            Denied::Command(name) => ("command", name.as_bytes()),
+            Denied::Key(key) => ("key", &**key),
+            Denied::Channel(channel) => ("channel", &**channel),
+        };
+        door.note_refusal(who, reason, object, &user.name);
+    }
+    checked
 }
 
 /// Whether a command has to wait for the end of a pause. The one that ends it never does.
@@ -214,7 +308,7 @@ fn refusal(stop: Stop) -> Reply {
     match stop {
         Stop::Refused(text) => Reply::Error(text),
         Stop::Engine(error) => Reply::Error(errors::text(&error)),
-        Stop::Cold(_) | Stop::Fetch(_) | Stop::Wait(_) => {
+        Stop::Cold(_) | Stop::Fetch(_) | Stop::Outside(_) | Stop::Wait(_) => {
             Reply::error("ERR the command cannot wait inside a transaction")
         }
     }
@@ -228,7 +322,7 @@ fn show(door: &mut Door, who: ClientNo, command: &Command, args: Request<'_>) {
 }
 
 /// Serves whom the command made something visible for, before anybody else's command runs.
-fn after_command(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, command: &'static Command) {
+fn after_command(door: &mut Door, turn: &mut Turn<'_>, command: &'static Command) {
     door.counters.commands += 1;
     if command.has(flag::WRITE) || command.has(flag::AT_ONCE) {
         turn.serve_waiters();

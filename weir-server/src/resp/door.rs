@@ -8,15 +8,20 @@ use weir_core::Clock;
 use weir_engine::{NamespaceNo, Turn};
 use weir_resp::Proto;
 
+use super::acl::{self, Acl, Refusal, User};
 use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
+use super::commands::client_list;
 use super::config::Config;
 use super::errors;
+use super::latency::Latency;
 use super::notify::NotifyFlags;
 use super::pending::weight;
 use super::pubsub::Channels;
 use super::random::Random;
 use super::reply::Reply;
+use super::slowlog::SlowLog;
+use super::stats::Stats;
 use super::table::Table;
 use super::timers::Timers;
 use crate::DoorCounts;
@@ -51,6 +56,7 @@ pub(crate) struct Pause {
 pub(crate) struct Door {
     pub(crate) config: Config,
     pub(crate) table: Table,
+    pub(crate) acl: Acl,
     pub(crate) clients: Clients,
     pub(crate) timers: Timers,
     pub(crate) counters: DoorCounts,
@@ -74,6 +80,21 @@ pub(crate) struct Door {
     pub(crate) woken: Vec<ClientNo>,
     /// Clients that are to be disconnected when they have taken their answers, or at once.
     pub(crate) leaving: Vec<ClientNo>,
+    pub(crate) stats: Stats,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latency: Latency,
+    /// When the command before the one at hand ended, or the turn began, on the clock's monotonic scale.
+    pub(crate) tick: std::time::Duration,
+    /// Whether what the command at hand wanted done without the engine's lock was done.
+    pub(crate) done_outside: bool,
+    /// Whether keys are removed when their time comes, not only when they are asked for.
+    pub(crate) expires_actively: bool,
+    /// Whether a client asked for the end.
+    pub(crate) stop_wanted: bool,
+    /// Forty hexadecimal digits that no other run of a server has.
+    pub(crate) run_id: String,
+    /// In seconds since the Unix epoch.
+    pub(crate) started_at: u64,
     /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
     pub(crate) buffered: usize,
     /// What the command that is run again was waiting for.
@@ -87,9 +108,11 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
         let started = clock.elapsed();
+        let acl = Acl::new(config.password.as_deref().map(str::as_bytes));
         Self {
             config,
             table: Table::new(),
+            acl,
             clients: Clients::default(),
             timers: Timers::default(),
             counters: DoorCounts::default(),
@@ -104,6 +127,15 @@ impl Door {
             tells_state: true,
             woken: Vec::new(),
             leaving: Vec::new(),
+            stats: Stats::default(),
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            tick: started,
+            done_outside: false,
+            expires_actively: true,
+            stop_wanted: false,
+            run_id: run_id(clock.now_micros()),
+            started_at: clock.now().0 / 1_000,
             buffered: 0,
             fetched: None,
             random: Random::seeded(clock.now_micros()),
@@ -142,8 +174,9 @@ impl Door {
     pub(crate) fn answer(&mut self, to: ClientNo, reply: Reply) {
         let Some(client) = self.clients.get_mut(to) else { return };
         let proto = client.proto;
-        if let Reply::Error(_) = reply {
+        if let Reply::Error(text) = &reply {
             self.counters.errors += 1;
+            self.stats.error(text);
         }
         match client.replies {
             Replies::On => {}
@@ -205,7 +238,51 @@ impl Door {
 
     /// Whether there is a user of this name.
     pub(crate) fn knows_user(&self, name: &[u8]) -> bool {
-        name == b"default"
+        self.acl.get(name).is_some()
+    }
+
+    /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
+    /// connected stay so.
+    pub(crate) fn set_password(&mut self, password: Option<&[u8]>) {
+        let mut user = (**self.acl.default_user()).clone();
+        user.no_password = password.is_none();
+        user.passwords = password.map(acl::hash).into_iter().collect();
+        self.config.password = password.map(|text| String::from_utf8_lossy(text).into_owned());
+        self.replace_user(Arc::new(user));
+    }
+
+    /// Puts a user in place of the one of the same name, for its connections, too; `false` when there are too many.
+    pub(crate) fn replace_user(&mut self, user: Arc<User>) -> bool {
+        if !self.acl.put(user.clone()) {
+            return false;
+        }
+        for who in self.clients_of(&user.name) {
+            self.client(who).user = user.clone();
+        }
+        true
+    }
+
+    /// The clients of a user.
+    pub(crate) fn clients_of(&self, user: &[u8]) -> Vec<ClientNo> {
+        self.clients.iter().filter(|(_, client)| client.user_name() == user).map(|(who, _)| who).collect()
+    }
+
+    /// Notes that a client was refused something.
+    pub(crate) fn note_refusal(&mut self, who: ClientNo, reason: &'static str, object: &[u8], user: &[u8]) {
+        let now = self.clock.now();
+        let is_multi = self.clients.get(who).is_some_and(|client| client.multi.is_some());
+        let refusal = Refusal {
+            id: 0,
+            count: 0,
+            reason,
+            context: if is_multi { "multi" } else { "toplevel" },
+            object: object.into(),
+            user: user.into(),
+            client: client_list::line(self, who),
+            created: now,
+            updated: now,
+        };
+        self.acl.log.note(refusal, now);
     }
 
     /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
@@ -237,4 +314,11 @@ impl Door {
     pub(crate) fn database(number: i64) -> Option<NamespaceNo> {
         u32::try_from(number).ok().filter(|number| *number < DATABASES).map(NamespaceNo)
     }
+}
+
+/// A name for this run: its start and its process, spread over forty digits.
+fn run_id(start_micros: u64) -> String {
+    let mut numbers = Random::seeded(start_micros ^ (u64::from(std::process::id()) << 40));
+    let digits: String = (0..3).map(|_| format!("{:016x}", numbers.number())).collect();
+    digits[..40].to_owned()
 }

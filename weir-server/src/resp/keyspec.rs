@@ -12,7 +12,6 @@ impl KeyUse {
             Self::Look => &["RO"],
             Self::Update => &["RW", "update"],
             Self::Insert => &["RW", "insert"],
-            Self::UpdateDelete => &["RW", "update", "delete"],
             Self::ReadUpdate => &["RW", "access", "update"],
             Self::ReadUpdateVariable => &["RW", "access", "update", "variable_flags"],
             Self::ReadDelete => &["RW", "access", "delete"],

@@ -10,6 +10,7 @@
 //! * A client's commands are executed in order, and its answers leave in that order.
 //! * A client that is slow, silent or hostile costs bounded memory and nobody else's time.
 
+mod acl;
 mod call;
 mod client;
 mod command;
@@ -20,7 +21,10 @@ mod door;
 mod errors;
 mod glob;
 mod keyspec;
+mod latency;
 mod link;
+#[cfg(test)]
+mod manual;
 mod memory;
 mod monitor;
 mod notify;
@@ -34,8 +38,11 @@ mod readers;
 mod render;
 mod reply;
 mod round;
+mod settings;
+mod slowlog;
 mod socket;
 mod spin;
+mod stats;
 mod syntax;
 mod table;
 mod timers;

@@ -38,11 +38,12 @@ fn line(now_micros: u64, client: &Client, args: Request<'_>) -> String {
 }
 
 /// Whether a word is not to be shown: names and passwords of AUTH and of HELLO.
-fn is_secret(args: Request<'_>, at: usize) -> bool {
+pub(crate) fn is_secret(args: Request<'_>, at: usize) -> bool {
     let is =
         |at: usize, word: &str| args.get(at).is_some_and(|given| given.eq_ignore_ascii_case(word.as_bytes()));
     let behind_auth = |at: usize| at > 2 && (is(at - 1, "auth") || at > 3 && is(at - 2, "auth"));
-    at > 0 && is(0, "auth") || is(0, "hello") && behind_auth(at)
+    let is_password = at == 3 && is(0, "config") && is(1, "set") && is(2, "requirepass");
+    is_password || at > 0 && is(0, "auth") || is(0, "hello") && behind_auth(at)
 }
 
 /// Appends bytes so that they can be read, and typed again.

@@ -104,6 +104,9 @@ impl Server {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> io::Result<Self> {
+        let address = listeners.iter().find_map(Listener::address);
+        let (bind, port) = address
+            .map_or((config.bind.clone(), config.port), |address| (address.ip().to_string(), address.port()));
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (nth, listener) in listeners.iter_mut().enumerate() {
@@ -123,7 +126,7 @@ impl Server {
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
-            door: Door::new(config, clock.clone()),
+            door: Door::new(Config { bind, port, ..config }, clock.clone()),
             links: Vec::new(),
             pool: Pool::default(),
             batch: Batch::default(),
@@ -160,6 +163,9 @@ impl Server {
             self.send();
             self.disconnect();
             self.door.publish();
+            if self.door.stop_wanted {
+                self.shared.stop.store(true, Ordering::Release);
+            }
         }
         self.farewell();
         Ok(())
@@ -276,9 +282,9 @@ impl Server {
             self.door.counters.rejected_connections += 1;
             return io::Write::write_all(&mut socket, b"-ERR max number of clients reached\r\n");
         }
-        let is_authenticated = self.door.config.password.is_none();
         let id = self.door.next_client_id();
-        let who = self.door.clients.insert(Client::new(id, peer, is_authenticated, self.clock.elapsed()));
+        let user = self.door.acl.default_user().clone();
+        let who = self.door.clients.insert(Client::new(id, peer, user, self.clock.elapsed()));
         if let Err(error) = socket.register(self.poll.registry(), Token(who.index())) {
             self.door.clients.remove(who);
             return Err(error);

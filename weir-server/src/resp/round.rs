@@ -14,6 +14,7 @@ use super::client::{Client, ClientNo, Closing};
 use super::dispatch::{self, Pause};
 use super::door::Door;
 use super::errors;
+use super::latency::Event;
 use super::link::Link;
 use super::notify;
 use super::pool::Pool;
@@ -25,6 +26,10 @@ use super::spin::Crowd;
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Answers and messages of one round before they have to leave.
 const OUTBOX_MAX: usize = 262_144;
+
+/// How often a command waits for parts of the index before the rest is read under the engine's lock: one that needs
+/// more than the cache holds would wait for ever.
+const ASKED_AGAIN_MAX: u32 = 64;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -147,11 +152,13 @@ impl<'a> Round<'a> {
 
     fn execute(&mut self, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
         let mut turn = self.engine.turn();
-        turn.expire_due();
+        if self.door.expires_actively {
+            turn.expire_due();
+        }
+        self.door.tick = self.door.clock.elapsed();
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
-        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -165,7 +172,7 @@ impl<'a> Round<'a> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
-                    self.door.client(who).asked_at = now;
+                    self.door.client(who).asked_at = self.door.tick;
                     turn = self.request(turn, index, who, (at, end));
                 }
             }
@@ -186,12 +193,15 @@ impl<'a> Round<'a> {
             Some(error) => Err(*error),
             None => Ok(()),
         };
+        turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
         while done.is_ok() {
             match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
                 Ok(()) => break,
                 Err(Pause::Cold(cold)) => {
                     let client = self.door.client(who);
                     client.is_aside = true;
+                    client.asked_again += 1;
+                    turn.read_on_the_spot(false);
                     self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
                     link.rewind();
                     self.door.fetched = None;
@@ -202,12 +212,19 @@ impl<'a> Round<'a> {
                     done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
                     turn = self.engine.turn();
                 }
+                Err(Pause::Outside(what)) => {
+                    drop(turn);
+                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
+                    turn = self.engine.turn();
+                }
             }
         }
         if let Err(error) = done {
             self.door.answer(who, Reply::Error(errors::text(&error)));
         }
-        self.door.fetched = None;
+        turn.read_on_the_spot(false);
+        self.door.client(who).asked_again = 0;
+        (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();
         } else {
@@ -236,9 +253,14 @@ impl<'a> Round<'a> {
 
     /// Flushes, renders every answer of the round and notes whose sockets are to be written.
     fn finish(&mut self) {
+        let before = self.door.clock.elapsed();
         if self.engine.flush().is_err() {
             self.door.fail_round();
         }
+        let now = self.door.clock.elapsed();
+        let clock = &self.door.clock;
+        self.door.latency.note(Event::Flush, now.saturating_sub(before), || clock.now().0 / 1_000);
+        self.door.stats.sample(now, &self.door.counters);
         let pause = self.door.config.limits.output_pause_bytes;
         self.door.message_bytes = 0;
         let mut outbox = std::mem::take(&mut self.door.outbox);

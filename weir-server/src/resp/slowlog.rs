@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use weir_resp::Request;
 
+use super::monitor::is_secret;
+
 /// Arguments of a command that are kept, and bytes of each.
 const ARGS_MAX: usize = 32;
 const ARG_BYTES_MAX: usize = 128;
@@ -89,7 +91,8 @@ impl SlowLog {
 /// A command's words as they are kept: cut, with a word about what was left out.
 pub(crate) fn shortened(args: Request<'_>) -> Vec<Box<[u8]>> {
     let kept = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
-    let mut short: Vec<Box<[u8]>> = args.iter().take(kept).map(cut).collect();
+    let shown = |(at, word)| if is_secret(args, at) { b"(redacted)".as_slice().into() } else { cut(word) };
+    let mut short: Vec<Box<[u8]>> = args.iter().enumerate().take(kept).map(shown).collect();
     if args.len() > kept {
         short.push(format!("... ({} more arguments)", args.len() - kept).into_bytes().into());
     }

@@ -56,6 +56,14 @@ impl Listener {
         Ok(Self(Kind::Unix(UnixListener::from_std(listener))))
     }
 
+    /// Where clients reach it; `None` for a Unix socket.
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) | Kind::Tls(listener, _) => listener.local_addr().ok(),
+            Kind::Unix(_) => None,
+        }
+    }
+
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.0 {
             Kind::Tcp(listener) | Kind::Tls(listener, _) => {

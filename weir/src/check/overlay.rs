@@ -101,7 +101,9 @@ impl Disk for Overlay {
             (!name.contains('/')).then(|| name.to_owned())
         };
         found.extend(names.files.keys().filter_map(|path| direct(path)));
-        names.gone.iter().filter_map(|path| direct(path)).for_each(|name| drop(found.remove(&name)));
+        for name in names.gone.iter().filter_map(|path| direct(path)) {
+            found.remove(&name);
+        }
         Ok(found.into_iter().collect())
     }
 

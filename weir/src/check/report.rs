@@ -138,7 +138,7 @@ impl Report {
         if let Some(repaired) = &self.repaired {
             repaired.print()?;
         }
-        print_line(&format!("{}", self.folder))?;
+        print_line(&self.folder)?;
         print_line(&format!(
             "  log        {} segments, {} records, ends at {}",
             self.segments,

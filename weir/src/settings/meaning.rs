@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) fsync: Fsync,
     pub(crate) token: Option<String>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: bool,
     /// Bytes.
     pub(crate) memory: u64,
@@ -75,6 +77,8 @@ impl Settings {
             unix_socket: reader.text("unix-socket").map(PathBuf::from),
             fsync: reader.read("fsync", fsync)?,
             token: reader.text("token").map(str::to_owned),
+            tls_cert: reader.text("tls-cert").map(PathBuf::from),
+            tls_key: reader.text("tls-key").map(PathBuf::from),
             insecure: reader.read("insecure", parse::yes_or_no)?,
             memory: reader.read("memory", parse::bytes)?,
             clients: reader.read("clients", parse::count)?,
@@ -90,6 +94,9 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
         if self.resp.is_none() && self.unix_socket.is_none() {
             return Err(usage("there is no address for Redis clients; give --resp or --unix-socket"));
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(usage("a certificate needs its key; give both --tls-cert and --tls-key, or none"));
         }
         for address in [self.resp, self.http].into_iter().flatten() {
             if !address.ip().is_loopback() && self.token.is_none() && !self.insecure {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 /// `host:port`, `:port` or a port alone, on this machine; `None` for `none`.
-pub(super) fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(crate) fn address(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "none" {
         return Ok(None);
     }

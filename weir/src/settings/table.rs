@@ -70,6 +70,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..SETTING
     },
     Setting {
+        name: "tls-cert",
+        env: "WEIR_TLS_CERT",
+        value: "FILE",
+        help: "certificate chain in PEM; with it and --tls-key Redis clients speak TLS (`rediss://`)",
+        ..SETTING
+    },
+    Setting {
+        name: "tls-key",
+        env: "WEIR_TLS_KEY",
+        value: "FILE",
+        help: "private key in PEM of the certificate",
+        ..SETTING
+    },
+    Setting {
         name: "insecure",
         env: "WEIR_INSECURE",
         value: "BOOL",

@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod config;
+mod doctor;
 mod fake_server;
 mod kills;
 mod redis;

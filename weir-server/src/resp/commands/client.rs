@@ -19,22 +19,23 @@ pub(super) static COMMAND: Command = Command {
     summary: "a container of commands about client connections",
     run: Run::Container(&[
         &client_control::CACHING,
+        &GETNAME,
         &client_control::GETREDIR,
+        &HELP,
+        &ID,
+        &client_list::INFO,
+        &client_list::KILL,
+        &client_list::LIST,
         &client_control::NO_EVICT,
         &client_control::NO_TOUCH,
         &client_control::PAUSE,
+        &REPLY,
+        &SETINFO,
+        &SETNAME,
         &client_control::TRACKING,
         &client_control::TRACKINGINFO,
         &client_control::UNBLOCK,
         &client_control::UNPAUSE,
-        &client_list::INFO,
-        &client_list::KILL,
-        &client_list::LIST,
-        &GETNAME,
-        &ID,
-        &REPLY,
-        &SETINFO,
-        &SETNAME,
     ]),
     ..ROW
 };
@@ -135,5 +136,14 @@ static REPLY: Command = Command {
         }
         Ok(Reply::Nothing)
     }),
+    ..ROW
+};
+
+static HELP: Command = Command {
+    name: "client|help",
+    arity: 2,
+    since: "5.0.0",
+    summary: "returns texts about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
     ..ROW
 };

@@ -2,6 +2,7 @@
 
 use weir_resp::Proto;
 
+use crate::resp::acl::DEFAULT;
 use crate::resp::call::{Answer, Call, Stop};
 use crate::resp::client::{Client, Closing, Replies};
 use crate::resp::command::{Command, Run, flag};
@@ -89,9 +90,9 @@ pub(super) static RESET: Command = Command {
 
 fn reset(call: &mut Call<'_, '_>) -> Answer {
     call.door.release(call.who, call.turn);
-    let is_authenticated = call.door.config.password.is_none();
+    let user = call.door.acl.default_user().clone();
     let client = call.client();
-    let fresh = Client::new(client.id, client.peer, is_authenticated, client.connected_at);
+    let fresh = Client::new(client.id, client.peer, user, client.connected_at);
     let (lib_name, lib_version) =
         (std::mem::take(&mut client.lib_name), std::mem::take(&mut client.lib_version));
     *client = Client { lib_name, lib_version, replies: Replies::On, ..fresh };
@@ -111,11 +112,11 @@ pub(super) static AUTH: Command = Command {
 
 fn auth(call: &mut Call<'_, '_>) -> Answer {
     match call.len() {
-        2 if call.door.config.password.is_none() => Err(Stop::refused(
+        2 if call.door.acl.default_user().no_password => Err(Stop::refused(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
         )),
-        2 => authenticate(call, b"default", call.arg(1)),
+        2 => authenticate(call, DEFAULT, call.arg(1)),
         3 => authenticate(call, call.arg(1), call.arg(2)),
         _ => Err(crate::resp::errors::SYNTAX.into()),
     }?;
@@ -123,23 +124,15 @@ fn auth(call: &mut Call<'_, '_>) -> Answer {
 }
 
 /// Lets the client in, or says that name or password is wrong.
-fn authenticate(call: &mut Call<'_, '_>, user: &[u8], password: &[u8]) -> Result<(), Stop> {
-    let is_right = match &call.door.config.password {
-        None => true,
-        Some(wanted) => same_bytes(wanted.as_bytes(), password),
-    };
-    if user != b"default" || !is_right {
+fn authenticate(call: &mut Call<'_, '_>, name: &[u8], password: &[u8]) -> Result<(), Stop> {
+    let Some(user) = call.door.acl.authenticate(name, password).cloned() else {
+        call.door.note_refusal(call.who, "auth", call.arg(0), name);
         return Err(Stop::refused("WRONGPASS invalid username-password pair or user is disabled."));
-    }
-    call.client().is_authenticated = true;
+    };
+    let client = call.client();
+    client.user = user;
+    client.is_authenticated = true;
     Ok(())
-}
-
-/// Compares without telling by its duration where the first difference is.
-fn same_bytes(wanted: &[u8], given: &[u8]) -> bool {
-    let differing = (0..given.len().max(wanted.len()))
-        .fold(0, |differing, at| differing | (wanted.get(at).unwrap_or(&0) ^ given.get(at).unwrap_or(&0)));
-    differing == 0 && wanted.len() == given.len()
 }
 
 pub(super) static HELLO: Command = Command {

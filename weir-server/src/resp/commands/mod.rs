@@ -4,17 +4,23 @@
 
 pub(crate) mod client_list;
 
+mod acl;
 mod client;
 mod client_control;
 mod command;
+mod config;
 mod connection;
 mod copying;
 mod expiry;
+mod info;
 mod keys;
+mod latency;
 mod monitor;
 mod object;
 mod pubsub;
 mod scan;
+mod server;
+mod slowlog;
 mod strings;
 mod transaction;
 mod xack;
@@ -50,6 +56,7 @@ static FAMILIES: &[&[&Command]] = &[
         &connection::QUIT,
         &connection::RESET,
         &connection::SELECT,
+        &acl::COMMAND,
         &client::COMMAND,
         &command::COMMAND,
     ],
@@ -83,6 +90,30 @@ static FAMILIES: &[&[&Command]] = &[
         &object::OBJECT,
         &scan::KEYS,
         &scan::SCAN,
+    ],
+    &[
+        &server::ASKING,
+        &server::BGREWRITEAOF,
+        &server::BGSAVE,
+        &server::CLUSTER,
+        &config::COMMAND,
+        &server::DEBUG,
+        &server::FUNCTION,
+        &info::COMMAND,
+        &server::LASTSAVE,
+        &latency::COMMAND,
+        &server::READONLY,
+        &server::READWRITE,
+        &server::REPLICAOF,
+        &server::ROLE,
+        &server::SAVE,
+        &server::SCRIPT,
+        &server::SHUTDOWN,
+        &server::SLAVEOF,
+        &slowlog::COMMAND,
+        &server::TIME,
+        &server::WAIT,
+        &server::WAITAOF,
     ],
     &[
         &strings::APPEND,

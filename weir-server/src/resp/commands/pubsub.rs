@@ -121,7 +121,7 @@ pub(super) static PUBSUB: Command = Command {
     flags: 0,
     since: "2.8.0",
     summary: "a container of commands about subscriptions",
-    run: Run::Container(&[&CHANNELS, &NUMPAT, &NUMSUB]),
+    run: Run::Container(&[&CHANNELS, &HELP, &NUMPAT, &NUMSUB]),
     ..ROW
 };
 
@@ -170,3 +170,12 @@ static NUMPAT: Command = Command {
 fn bad_subcommand(call: &Call<'_, '_>) -> Stop {
     crate::resp::errors::bad_subcommand("pubsub", call.arg(1)).into()
 }
+
+static HELP: Command = Command {
+    name: "pubsub|help",
+    arity: 2,
+    since: "6.2.0",
+    summary: "returns texts about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
+    ..ROW
+};
