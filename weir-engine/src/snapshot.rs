@@ -169,7 +169,6 @@ fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
             buf.push(tag::NAMESPACE);
             put(buf, no as u64);
             put_bytes(buf, &space.name);
-            put(buf, stamp);
             put(buf, space.next_gpos);
             put(buf, space.last_at);
         });
@@ -636,7 +635,6 @@ impl Loader<'_> {
                 let no = r.varint()?;
                 let space = Namespace {
                     name: r.bytes()?.into(),
-                    stamp: Lsn(r.varint()?),
                     next_gpos: r.varint()?,
                     last_at: r.varint()?,
                     ..Namespace::default()

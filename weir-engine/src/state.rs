@@ -4,7 +4,7 @@
 //! * State is a fold of records: the same records in the same order give the same state, live and in recovery.
 //! * `apply` reads no clock, no randomness and no disk, and emits nothing.
 //! * A key number is never used twice; a slot number may be. Records name keys by number.
-//! * Each key and each namespace remembers the LSN of the last record it took (its *stamp*). In recovery a record at
+//! * Each key remembers the LSN of the last record it took (its *stamp*). In recovery a record at
 //!   or below the stamp is skipped, so a snapshot may catch each key at another moment.
 //!
 //! What is not durable by itself (when a consumer was last seen, how many duplicates a stream answered) is changed
@@ -60,7 +60,6 @@ impl Key {
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
     pub(crate) name: Box<[u8]>,
-    pub(crate) stamp: Lsn,
     /// The global position the next entry gets; the first is 1.
     pub(crate) next_gpos: u64,
     /// The append time of the last entry.
@@ -192,10 +191,8 @@ impl State {
         let slot = record.key().and_then(|key| slots.get(&key).copied());
         let creates = matches!(record, Record::KeyNew { .. } | Record::Text { .. });
         match slot {
-            Some(slot) if self.keys.get(slot).is_some_and(|key| lsn <= key.stamp) => {
-                self.advance_counters(lsn, record);
-                true
-            }
+            // The snapshot has it. It took the namespaces in last, so their counters have it too.
+            Some(slot) if self.keys.get(slot).is_some_and(|key| lsn <= key.stamp) => true,
             // The key was deleted before the snapshot reached it.
             None if record.key().is_some() && !creates => lsn <= self.snapshot_end,
             _ if self.admits(slot, lsn, record) => {
@@ -262,22 +259,6 @@ impl State {
         self.written.add(lsn);
         if let Value::Stream(stream) = &mut key.value {
             stream.apply_entry(lsn, entry);
-        }
-    }
-
-    /// What a record that a key already contains still means for its namespace.
-    fn advance_counters(&mut self, lsn: Lsn, record: &Record<'_>) {
-        if let Record::Entry(entry) = record {
-            let slots = self.recovering.as_ref();
-            let slot = slots.and_then(|slots| slots.get(&entry.key));
-            if let Some(space) = slot
-                .and_then(|slot| self.keys.get(*slot))
-                .and_then(|key| self.namespaces.get_mut(key.ns as usize))
-                .filter(|space| lsn > space.stamp)
-            {
-                space.next_gpos = space.next_gpos.max(entry.gpos + 1);
-                space.last_at = space.last_at.max(entry.at);
-            }
         }
     }
 

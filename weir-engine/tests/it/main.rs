@@ -6,6 +6,7 @@ mod concurrent;
 mod damage;
 mod examples;
 mod faults;
+mod fuzzy;
 mod power_cuts;
 mod reclaiming;
 mod recovery;

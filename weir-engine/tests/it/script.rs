@@ -641,7 +641,7 @@ impl Writer {
             0..2 => Command::Rename { name, to: self.name().1, replace: self.chance.one_in(2) },
             2..4 => Command::Move { name, to: self.chance.below(4) as u32 },
             4 => Command::Swap { a: self.chance.below(4) as u32, b: self.chance.below(4) as u32 },
-            5 if self.chance.one_in(4) => Command::Flush { ns: 1 + self.chance.below(3) as u32 },
+            5 => Command::Flush { ns: 1 + self.chance.below(3) as u32 },
             6..8 => Command::Remove { name },
             8..14 => Command::Expire { name, at: self.now + 1 + self.chance.below(3_000) },
             14..17 => Command::Persist { name },
