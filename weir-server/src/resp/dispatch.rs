@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use weir_core::ErrorKind;
+use weir_core::{Error, ErrorKind};
 use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
