@@ -32,6 +32,9 @@ pub struct Namespace {
     ns: NamespaceNo,
 }
 
+/// How often a question is asked again before what it needs is read under the lock.
+const ASKED_AGAIN_MAX: u32 = 64;
+
 /// What was asked, and how far the log has to be before the answer may leave.
 struct Asked<T> {
     answer: T,
@@ -60,9 +63,11 @@ impl Namespace {
 
     /// Asks under the lock, again and again while something has to be read from disk first.
     fn ask<T>(&self, mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> Result<Asked<T>, Error> {
-        loop {
+        for asked in 0.. {
             let mut turn = self.engine.turn();
+            turn.read_on_the_spot(asked >= ASKED_AGAIN_MAX);
             let answer = question(&mut turn);
+            turn.read_on_the_spot(false);
             let head = turn.head();
             drop(turn);
             match answer {
@@ -71,6 +76,7 @@ impl Namespace {
                 Err(Halt::Cold(cold)) => self.engine.warm(cold)?,
             }
         }
+        unreachable!("what is read on the spot is not cold")
     }
 
     fn settled<T>(&self, asked: Asked<T>) -> Result<T, Error> {

@@ -119,6 +119,12 @@ impl Core {
         }
     }
 
+    /// Whether what is cold is read at once, under the lock. For a request that needs more of the index than the
+    /// cache holds: asked again, it would never end.
+    pub fn read_on_the_spot(&mut self, yes: bool) {
+        self.blocks.read_on_the_spot(yes);
+    }
+
     pub(crate) fn in_transaction(&self) -> bool {
         self.transaction > 0
     }

@@ -77,7 +77,9 @@ fn a_snapshot_keeps_the_rows_of_groups_apart() {
     for group in [b"zebra", b"horse", b"ounce"] {
         engine.turn().group_create(key("s"), group, GroupStart::After(EntryId::MIN), None, true).unwrap();
     }
-    (1..=20).for_each(|n| drop(add(&engine, "s", n, "x")));
+    (1..=20).for_each(|n| {
+        add(&engine, "s", n, "x");
+    });
     for (group, count) in [(b"zebra", 3), (b"horse", 5), (b"ounce", 7)] {
         deliver(&engine, group, count);
     }
@@ -134,7 +136,9 @@ fn ids_may_go_back_below_deleted_entries() {
     let disk = MemoryDisk::new();
     let engine = open(&disk);
     engine.turn().group_create(key("s"), b"g", GroupStart::After(EntryId::MIN), None, true).unwrap();
-    (1..=20).for_each(|n| drop(add(&engine, "s", n, "x")));
+    (1..=20).for_each(|n| {
+        add(&engine, "s", n, "x");
+    });
     deliver(&engine, b"g", 20);
     let acked: Vec<EntryId> = (6..=20).map(|n| EntryId::new(n, 1)).collect();
     engine.turn().ack(key("s"), b"g", &acked).unwrap();
@@ -258,14 +262,18 @@ fn nothing_is_reclaimed_before_what_made_it_dead_is_on_disk() {
     let clock = TestClock::new();
     let open = |disk: Arc<dyn Disk>| Engine::open(disk, clock.clone(), small(Fsync::No)).unwrap();
     let engine = open(Arc::new(disk.clone()));
-    (1..=3_000).for_each(|n| drop(add(&engine, "s", n, "some value of some length")));
+    (1..=3_000).for_each(|n| {
+        add(&engine, "s", n, "some value of some length");
+    });
     engine.snapshot().unwrap();
     add(&engine, "other", 1, "x");
     let trim =
         Trim { bound: TrimBound::MaxLen(0), approximate: false, limit: 0, references: References::Keep };
     engine.turn().trim(key("s"), &trim).unwrap();
     engine.snapshot().unwrap();
-    (4_000..=4_010).for_each(|n| drop(add(&engine, "s", n, "y")));
+    (4_000..=4_010).for_each(|n| {
+        add(&engine, "s", n, "y");
+    });
     engine.turn().remove_key(key("other")).unwrap();
     for n in 1..30 {
         while engine.background_step().unwrap() {}

@@ -129,6 +129,8 @@ pub(crate) struct Client {
     pub(crate) owed: usize,
     /// Whether its next command waits for a part of the index to be read.
     pub(crate) is_aside: bool,
+    /// How often its next command had to wait for the disk already.
+    pub(crate) asked_again: u32,
     /// Why that part cannot be read.
     pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
@@ -163,6 +165,7 @@ impl Client {
             subscriptions: 0,
             owed: 0,
             is_aside: false,
+            asked_again: 0,
             unreadable: None,
             connected_at: now,
             asked_at: now,

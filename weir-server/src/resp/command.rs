@@ -89,8 +89,6 @@ pub(crate) enum KeyUse {
     Update,
     /// Adds to the value what was not there: `RW insert`.
     Insert,
-    /// Adds and removes: `RW update delete`.
-    UpdateDelete,
     /// Reads the value and changes it: `RW access update`.
     ReadUpdate,
     /// Reads the value and changes it, or does one of both, as options say: `RW access update variable_flags`.
@@ -180,7 +178,7 @@ impl Command {
     }
 
     /// Subcommands, for a container.
-    pub(crate) fn subcommands(&self) -> &'static [&'static Command] {
+    pub(crate) fn subcommands(&self) -> &'static [&'static Self] {
         match self.run {
             Run::Container(rows) | Run::Both(_, rows) => rows,
             Run::Call(_) => &[],

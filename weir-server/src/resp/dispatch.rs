@@ -36,7 +36,7 @@ pub(crate) enum Pause {
 
 impl Outside {
     /// Does it, without the engine's lock.
-    pub(crate) fn happen(self, engine: &Engine) -> Result<(), Error> {
+    pub(crate) fn perform(self, engine: &Engine) -> Result<(), Error> {
         match self {
             Self::Snapshot => engine.snapshot(),
             Self::Sync => engine.sync(),

@@ -243,11 +243,11 @@ impl Door {
 
     /// Gives the default user this password as its only one; without one none is asked for any more. Those who are
     /// connected stay so.
-    pub(crate) fn set_password(&mut self, password: Option<String>) {
+    pub(crate) fn set_password(&mut self, password: Option<&[u8]>) {
         let mut user = (**self.acl.default_user()).clone();
         user.no_password = password.is_none();
-        user.passwords = password.iter().map(|password| acl::hash(password.as_bytes())).collect();
-        self.config.password = password;
+        user.passwords = password.map(acl::hash).into_iter().collect();
+        self.config.password = password.map(|text| String::from_utf8_lossy(text).into_owned());
         self.replace_user(Arc::new(user));
     }
 

@@ -12,7 +12,6 @@ impl KeyUse {
             Self::Look => &["RO"],
             Self::Update => &["RW", "update"],
             Self::Insert => &["RW", "insert"],
-            Self::UpdateDelete => &["RW", "update", "delete"],
             Self::ReadUpdate => &["RW", "access", "update"],
             Self::ReadUpdateVariable => &["RW", "access", "update", "variable_flags"],
             Self::ReadDelete => &["RW", "access", "delete"],
@@ -21,16 +20,6 @@ impl KeyUse {
             Self::Put => &["OW", "insert"],
             Self::Remove => &["RM", "delete"],
         }
-    }
-
-    /// Whether the value is read, so that a user needs the right to.
-    pub(crate) fn reads(self) -> bool {
-        self.flags().contains(&"access")
-    }
-
-    /// Whether the key is changed, so that a user needs the right to.
-    pub(crate) fn writes(self) -> bool {
-        ["update", "insert", "delete"].iter().any(|change| self.flags().contains(change))
     }
 }
 

@@ -23,6 +23,8 @@ mod glob;
 mod keyspec;
 mod latency;
 mod link;
+#[cfg(test)]
+mod manual;
 mod memory;
 mod monitor;
 mod notify;

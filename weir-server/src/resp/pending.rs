@@ -197,10 +197,6 @@ impl Pending {
                 renderer.writer.set(items.len());
                 self.open_items(proto, items);
             }
-            Reply::Push(items) => {
-                renderer.writer.push(items.len());
-                self.open_items(proto, items);
-            }
             other => unreachable!("not a long reply: {other:?}"),
         }
     }
@@ -231,12 +227,9 @@ impl Pending {
 pub(crate) fn is_long(reply: &Reply) -> bool {
     match reply {
         Reply::Entries(entries) => entries.len() > WHOLE_MAX,
-        Reply::Streams(_)
-        | Reply::Array(_)
-        | Reply::Map(_)
-        | Reply::Set(_)
-        | Reply::Push(_)
-        | Reply::In(..) => weight(reply) > WHOLE_MAX,
+        Reply::Streams(_) | Reply::Array(_) | Reply::Map(_) | Reply::Set(_) | Reply::In(..) => {
+            weight(reply) > WHOLE_MAX
+        }
         _ => false,
     }
 }
@@ -249,9 +242,7 @@ pub(crate) fn weight(reply: &Reply) -> usize {
         Reply::Streams(streams) => {
             streams.outcome.streams.iter().map(|stream| stream_weight(&stream.entries)).sum()
         }
-        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
-            items.iter().map(weight).sum()
-        }
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) => items.iter().map(weight).sum(),
         Reply::In(_, reply) => weight(reply),
         _ => 1,
     }
@@ -264,7 +255,7 @@ fn heap_bytes(reply: &Reply) -> usize {
         Reply::Shared(bytes) => bytes.len(),
         Reply::Verbatim(text) | Reply::Line(text) => text.len(),
         Reply::Error(text) => text.len(),
-        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) | Reply::Push(items) => {
+        Reply::Array(items) | Reply::Map(items) | Reply::Set(items) => {
             items.len() * size_of::<Reply>() + items.iter().map(heap_bytes).sum::<usize>()
         }
         Reply::In(_, reply) => heap_bytes(reply),

@@ -92,10 +92,6 @@ impl<'a> Renderer<'a> {
                 writer.set(items.len());
                 return self.all(items);
             }
-            Reply::Push(items) => {
-                writer.push(items.len());
-                return self.all(items);
-            }
             Reply::Ids(ids) => {
                 writer.array(ids.len());
                 ids.iter().for_each(|id| writer.entry_id(id.ms, id.seq));

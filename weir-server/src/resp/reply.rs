@@ -44,8 +44,6 @@ pub(crate) enum Reply {
     Map(Vec<Self>),
     /// A set.
     Set(Vec<Self>),
-    /// A message nobody asked for.
-    Push(Vec<Self>),
     /// An array of entry IDs.
     Ids(Vec<EntryId>),
     /// An array of entries.

@@ -27,6 +27,10 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Answers and messages of one round before they have to leave.
 const OUTBOX_MAX: usize = 262_144;
 
+/// How often a command waits for parts of the index before the rest is read under the engine's lock: one that needs
+/// more than the cache holds would wait for ever.
+const ASKED_AGAIN_MAX: u32 = 64;
+
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
 
@@ -155,7 +159,6 @@ impl<'a> Round<'a> {
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);
         self.door.send_messages();
-        let now = self.door.clock.elapsed();
         for index in 0..self.batch.items.len() {
             let Item { who, what } = self.batch.items[index];
             let Some(link) = self.links[who.index()].as_mut() else { continue };
@@ -169,7 +172,7 @@ impl<'a> Round<'a> {
                     self.door.close(who, Closing::AfterReplies);
                 }
                 What::Request { at, end } => {
-                    self.door.client(who).asked_at = now;
+                    self.door.client(who).asked_at = self.door.tick;
                     turn = self.request(turn, index, who, (at, end));
                 }
             }
@@ -190,12 +193,15 @@ impl<'a> Round<'a> {
             Some(error) => Err(*error),
             None => Ok(()),
         };
+        turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
         while done.is_ok() {
             match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
                 Ok(()) => break,
                 Err(Pause::Cold(cold)) => {
                     let client = self.door.client(who);
                     client.is_aside = true;
+                    client.asked_again += 1;
+                    turn.read_on_the_spot(false);
                     self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
                     link.rewind();
                     self.door.fetched = None;
@@ -208,8 +214,7 @@ impl<'a> Round<'a> {
                 }
                 Err(Pause::Outside(what)) => {
                     drop(turn);
-                    done = what.happen(self.engine);
-                    self.door.done_outside = true;
+                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
                     turn = self.engine.turn();
                 }
             }
@@ -217,6 +222,8 @@ impl<'a> Round<'a> {
         if let Err(error) = done {
             self.door.answer(who, Reply::Error(errors::text(&error)));
         }
+        turn.read_on_the_spot(false);
+        self.door.client(who).asked_again = 0;
         (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();

@@ -126,8 +126,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         |call| call.door.config.password.clone().unwrap_or_default(),
         |call, value| {
             if let Value::Text(text) = value {
-                let text = String::from_utf8_lossy(text).into_owned();
-                call.door.config.password = Some(text).filter(|text| !text.is_empty());
+                call.door.set_password(Some(text).filter(|text| !text.is_empty()));
             }
         },
     ),

@@ -78,5 +78,15 @@ mod tests {
         assert!(!row.summary.is_empty(), "{} has no summary", row.name);
         assert!(!row.summary.ends_with('.'), "{} ends in a full stop", row.name);
         assert_ne!(row.arity, 0, "{}", row.name);
+        assert!(!row.group.is_empty(), "{} has no group", row.name);
+        let parts: Vec<&str> = row.since.split('.').collect();
+        assert!(parts.len() == 3 && parts.iter().all(|part| part.parse::<u8>().is_ok()), "{}", row.name);
+        let arguments = crate::resp::syntax::parse(row.syntax);
+        let arguments = arguments.unwrap_or_else(|| panic!("the syntax of {} is malformed", row.name));
+        let own_words = row.name.split('|').count() as i32;
+        let takes_more = row.arity != own_words && row.subcommands().is_empty();
+        // QUIT takes whatever comes behind it.
+        assert_eq!(!arguments.is_empty(), takes_more && row.name != "quit", "syntax of {}", row.name);
+        assert!(row.subcommands().is_sorted_by_key(|row| row.name), "subcommands of {}", row.name);
     }
 }

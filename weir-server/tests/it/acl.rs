@@ -266,3 +266,14 @@ fn a_default_user_with_a_password_is_nobody_until_it_is_given() {
         ("QUIT", "+OK"),
     ]);
 }
+
+#[test]
+fn the_default_password_can_be_changed() {
+    let server = TestServer::start();
+    let (mut admin, mut client) = (server.client(), server.client());
+    admin.check(&[("CONFIG SET requirepass secret", "+OK"), ("PING", "+PONG")]);
+    client.check(&[("PING", "+PONG"), ("RESET", "+RESET"), ("PING", "-NOAUTH Authentication required.")]);
+    client.check(&[("AUTH secret", "+OK"), ("PING", "+PONG")]);
+    admin.check(&[("CONFIG SET requirepass \"\"", "+OK")]);
+    server.client().check(&[("PING", "+PONG")]);
+}

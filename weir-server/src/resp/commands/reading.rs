@@ -84,7 +84,7 @@ impl<'c> ReadOptions<'c> {
         } else if call.is(at, "MAXSIZE") && more >= 1 {
             self.limits.bytes_total = Some(positive(call, at + 1, "ERR MAXSIZE must be a positive integer")?);
         } else if call.is(at, "STREAMS") && more >= 1 {
-            if more % 2 != 0 {
+            if !more.is_multiple_of(2) {
                 return Err(unbalanced(for_group));
             }
             (self.streams_at, self.streams) = (at + 1, more / 2);

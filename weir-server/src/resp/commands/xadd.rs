@@ -26,7 +26,7 @@ pub(super) static COMMAND: Command = Command {
 fn xadd(call: &mut Call<'_, '_>) -> Answer {
     let options = trimming::parse(call, Purpose::Add)?;
     let strings = call.args.skip(options.next);
-    let Some(id) = options.id.filter(|_| strings.len() >= 2 && strings.len() % 2 == 0) else {
+    let Some(id) = options.id.filter(|_| strings.len() >= 2 && strings.len().is_multiple_of(2)) else {
         return Err(call.wrong_arity());
     };
     if id == NewId::Exact(EntryId::MIN) {

@@ -56,13 +56,13 @@ fn xreadgroup(call: &mut Call<'_, '_>) -> Answer {
     }
 }
 
+/// A stream and where to start in it.
+type Start = (Box<[u8]>, GroupReadFrom);
+
 /// Streams and where to start in them; up to the first ID that is none, with its error.
 ///
 /// Each stream's group is checked before its ID, so the stream with the bad ID is included.
-fn streams(
-    call: &mut Call<'_, '_>,
-    options: &ReadOptions<'_>,
-) -> (Vec<(Box<[u8]>, GroupReadFrom)>, Option<Stop>) {
+fn streams(call: &mut Call<'_, '_>, options: &ReadOptions<'_>) -> (Vec<Start>, Option<Stop>) {
     let mut streams = Vec::with_capacity(options.streams);
     for nth in 0..options.streams {
         let (from, stop) = match from(call, options.id_at(nth)) {
