@@ -19,8 +19,9 @@ use std::time::Duration;
 use crate::{Disk, DiskFile, DiskLock, MemoryDisk, Open};
 
 const SECTOR: usize = 512;
-/// Space is counted in pages.
-const PAGE: u64 = 4096;
+/// Space is counted in blocks, as small as those of a small file system: half a page may fit where a whole one does
+/// not.
+const BLOCK: u64 = 1024;
 /// So many versions of a sector between two flushes are remembered.
 const VERSIONS_MAX: usize = 6;
 
@@ -82,8 +83,8 @@ struct Node {
     durable: Vec<u8>,
     /// Versions of each sector written since the last flush, oldest first.
     pending: BTreeMap<usize, Vec<[u8; SECTOR]>>,
-    /// Pages that take space.
-    pages: BTreeSet<u64>,
+    /// Blocks that take space.
+    blocks: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,8 +113,9 @@ impl FaultyDisk {
     pub fn over(image: &MemoryDisk) -> Self {
         let mut world = World::default();
         for (path, contents) in image.files().expect("memory is readable") {
-            let pages = (0..contents.len() as u64).step_by(PAGE as usize).map(|at| at / PAGE).collect();
-            let node = Node { current: contents.clone(), durable: contents, pending: BTreeMap::new(), pages };
+            let blocks = (0..contents.len() as u64).step_by(BLOCK as usize).map(|at| at / BLOCK).collect();
+            let node =
+                Node { current: contents.clone(), durable: contents, pending: BTreeMap::new(), blocks };
             let id = world.add_node(node);
             world.names.insert(path.clone(), id);
             world.durable_names.insert(path, id);
@@ -141,7 +143,7 @@ impl FaultyDisk {
         self.world().failures.insert(operation, failure);
     }
 
-    /// Limits the disk to so many bytes, in whole 4 KiB pages; None lifts the limit.
+    /// Limits the disk to so many bytes, in whole blocks of 1 KiB; None lifts the limit.
     pub fn set_quota(&self, bytes: Option<u64>) {
         self.world().quota = bytes;
     }
@@ -239,7 +241,7 @@ impl World {
     }
 
     fn used(&self) -> u64 {
-        self.nodes.values().map(|node| node.pages.len() as u64 * PAGE).sum()
+        self.nodes.values().map(|node| node.blocks.len() as u64 * BLOCK).sum()
     }
 
     fn is_off(&self) -> bool {
@@ -275,7 +277,7 @@ impl World {
         let named: BTreeSet<_> = self.names.values().collect();
         for (id, node) in &mut self.nodes {
             if !named.contains(id) {
-                node.pages.clear();
+                node.blocks.clear();
             }
         }
     }
@@ -337,7 +339,7 @@ impl Node {
         self.current.resize(len, 0);
         if len < before {
             self.touch(len, before);
-            self.pages.retain(|page| page * PAGE < len as u64);
+            self.blocks.retain(|block| block * BLOCK < len as u64);
         }
     }
 
@@ -347,7 +349,7 @@ impl Node {
             self.current[at..end].fill(0);
             self.touch(at, end);
         }
-        self.pages.retain(|page| page * PAGE < at as u64 || (page + 1) * PAGE > end as u64);
+        self.blocks.retain(|block| block * BLOCK < at as u64 || (block + 1) * BLOCK > end as u64);
     }
 
     fn sync(&mut self) {
@@ -586,20 +588,20 @@ impl World {
     }
 
     /// How many of `len` bytes at `at` the quota lets in.
-    fn take_pages(&mut self, id: u64, at: u64, len: u64) -> u64 {
+    fn take_blocks(&mut self, id: u64, at: u64, len: u64) -> u64 {
         let quota = self.quota.unwrap_or(u64::MAX);
         let mut used = self.used();
-        let mut page = at / PAGE;
-        while page * PAGE < at + len {
+        let mut block = at / BLOCK;
+        while block * BLOCK < at + len {
             let node = self.node(id);
-            if !node.pages.contains(&page) {
-                if used + PAGE > quota {
-                    return (page * PAGE).saturating_sub(at);
+            if !node.blocks.contains(&block) {
+                if used + BLOCK > quota {
+                    return (block * BLOCK).saturating_sub(at);
                 }
-                used += PAGE;
-                node.pages.insert(page);
+                used += BLOCK;
+                node.blocks.insert(block);
             }
-            page += 1;
+            block += 1;
         }
         len
     }
@@ -621,7 +623,7 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut full = false;
         self.change(&format!("write {} at {at} of", bytes.len()), |world, fate| {
-            let fits = world.take_pages(self.node, at, bytes.len() as u64) as usize;
+            let fits = world.take_blocks(self.node, at, bytes.len() as u64) as usize;
             full = fits < bytes.len();
             let len = match fate {
                 Fate::Done => fits,
@@ -670,6 +672,6 @@ impl DiskFile for FaultyFile {
     }
 
     fn allocated(&self) -> io::Result<u64> {
-        self.look(|_, node| node.pages.len() as u64 * PAGE)
+        self.look(|_, node| node.blocks.len() as u64 * BLOCK)
     }
 }

@@ -17,7 +17,7 @@ use crate::compact::Index;
 use crate::disk::{Disk, DiskFile, Open, read_full};
 use crate::frame::{u32_at, u64_at};
 use crate::holes;
-use crate::lsn::Geometry;
+use crate::lsn::{Geometry, page_down};
 use crate::segment::{Header, HeaderError, Layout, Segment};
 use crate::{LogOptions, Lsn, OpenError};
 
@@ -222,7 +222,7 @@ impl SegmentFile {
             return Ok(Segment::with_layout(geometry, &header, path, file, Layout::Compacted(index)));
         }
         let len = file.len().map_err(disk_error(reading))?;
-        let segment = Segment::plain(geometry, &header, path, file, len.min(header.segment_bytes));
+        let segment = Segment::plain(geometry, &header, path, file, page_down(len.min(header.segment_bytes)));
         if has_holes {
             let path = holes_path(header.no);
             let bytes = read_small(disk, &path).map_err(disk_error(format!("reading {path}")))?;

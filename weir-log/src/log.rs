@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 use crate::disk::Disk;
-use crate::error::beside;
+use crate::error::{beside, is_full};
 use crate::folder;
 use crate::lsn::Geometry;
 use crate::read::Buffers;
@@ -116,8 +116,11 @@ impl Log {
         appender.submit();
         let end = self.flush_submitted(Level::Durable)?;
         let mark = folder::clean_mark(end.0, self.log_id);
-        folder::write_small(&*self.disk, folder::CLEAN, &mark)
-            .map_err(|error| beside("writing seg/clean", error))
+        match folder::write_small(&*self.disk, folder::CLEAN, &mark) {
+            // Without the mark the next open looks longer, that is all.
+            Err(error) if is_full(&error) => Ok(()),
+            written => written.map_err(|error| beside(format!("writing {}", folder::CLEAN), error)),
+        }
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -126,7 +126,8 @@ impl Log {
             let holes = segment.holes().is_some();
             // A spare must take no space when it is used, so it is whole.
             let whole = segment.generation == 0 && !holes && segment.filled() == self.segment_bytes();
-            let cleared = if whole && work.spares.len() < self.options.spares_max {
+            let wanted = work.spares.len() < self.options.spares_max && !self.space.is_full();
+            let cleared = if whole && wanted {
                 self.make_spare(&segment).map(|spare| work.spares.push(spare))
             } else {
                 self.disk.remove(&segment.path)

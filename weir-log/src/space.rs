@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::LogError;
 use crate::error::{beside, is_full};
 use crate::folder;
-use crate::frame::HEADER;
+use crate::frame::{HEADER, WATERMARK_FRAME};
 use crate::log::Log;
+use crate::lsn::page_up;
 use crate::options::Preparation;
 use crate::segment::{self, Header, Segment};
 use crate::stats::Stopwatch;
@@ -114,7 +115,8 @@ impl Log {
     /// Where records of so many bytes would end, if they were appended now.
     fn reach_of(&self, bytes: u64) -> u64 {
         let head = self.head.load(Ordering::Relaxed);
-        let need = bytes + 2 * HEADER as u64;
+        // Its own frame's head, a watermark in front, the end of the segment behind.
+        let need = bytes + (2 * HEADER + WATERMARK_FRAME) as u64;
         let no = self.geometry.segment_of(head);
         if head + need <= self.geometry.end(no) { head + need } else { self.geometry.first(no + 1) + need }
     }
@@ -122,6 +124,8 @@ impl Log {
     /// Brings `guaranteed` a slice nearer to `target`; false when it is there or the disk is full.
     fn prepare(&self, target: u64) -> Result<bool, LogError> {
         self.fault.check()?;
+        // Records are written in whole pages, so half a page is no space.
+        let target = page_up(target);
         if !self.disk.zero_fill_pays() {
             self.space.guaranteed.store(u64::MAX, Ordering::Release);
             return Ok(false);

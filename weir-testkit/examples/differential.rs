@@ -1,7 +1,9 @@
 //! Compares two peers command by command.
 //!
 //! Run with `cargo run -p weir-testkit --example differential -- LEFT RIGHT [SEEDS [COMMANDS [70|latest]]]`, where a
-//! peer is an address such as `127.0.0.1:6379`, `model:70` or `model:latest`, and SEEDS a range such as `0..5`.
+//! peer is an address such as `127.0.0.1:6379` (`…@70` when a Redis 7.0 listens there), `model:70` or `model:latest`,
+//! and SEEDS a range such as `0..5`. With `WHOLE` in the environment, shrunk sequences are printed in full; with
+//! `OUTCOMES`, how often which kind of reply came.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::process::ExitCode;
@@ -21,6 +23,10 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let exceptions = if left.1 == right.1 { &[] } else { VERSIONS };
     let report = run(left.0.as_mut(), right.0.as_mut(), &plan, exceptions)?;
     println!("{report}");
+    if std::env::var_os("WHOLE").is_some() {
+        let commands = report.differences.iter().flat_map(|difference| &difference.minimised);
+        commands.for_each(|command| println!("{command}"));
+    }
     if std::env::var_os("OUTCOMES").is_some() {
         report.outcomes.iter().for_each(|(outcome, times)| println!("{times:8} {outcome}"));
     }

@@ -26,9 +26,9 @@ pub(crate) struct Args {
 /// What was opened, and where; all of it is closed by its owner.
 struct Doors {
     resp: Vec<Listener>,
-    resp_address: Option<SocketAddr>,
-    /// Of the TCP address for Redis clients.
+    /// Of the addresses for Redis clients: `redis`, or `rediss` where they speak TLS.
     scheme: &'static str,
+    resp_address: Option<SocketAddr>,
     unix_socket: Option<PathBuf>,
     http: Option<std::net::TcpListener>,
     http_address: Option<SocketAddr>,
@@ -65,16 +65,18 @@ impl Doors {
         let resp_address = resp_socket.as_ref().map(address).transpose()?;
         let http_address = http.as_ref().map(address).transpose()?;
         let mut resp = Vec::new();
-        let identity = settings.tls.as_ref().map(|(certificates, key)| {
-            Identity::from_files(certificates, key).context("TLS cannot be spoken with these files")
-        });
-        let identity = identity.transpose()?;
+        let identity = identity(settings)?;
         let scheme = if identity.is_some() { "rediss" } else { "redis" };
-        resp.extend(resp_socket.map(|socket| resp_listener(socket, identity)).transpose()?);
+        if let Some(socket) = resp_socket {
+            resp.push(match identity {
+                Some(identity) => Listener::tls(socket, identity)?,
+                None => Listener::tcp(socket)?,
+            });
+        }
         if let Some(path) = &settings.unix_socket {
             resp.push(Listener::unix(listen::unix(path)?)?);
         }
-        Ok(Self { resp, resp_address, scheme, unix_socket: settings.unix_socket.clone(), http, http_address })
+        Ok(Self { resp, scheme, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
     }
 
     /// The addresses, one a line, as the LOCK file tells them to other programs.
@@ -93,10 +95,11 @@ impl Doors {
     }
 }
 
-fn resp_listener(socket: std::net::TcpListener, identity: Option<Identity>) -> std::io::Result<Listener> {
-    match identity {
-        Some(identity) => Listener::tls(socket, identity),
-        None => Listener::tcp(socket),
+/// What is shown to clients that speak TLS, if they are to.
+fn identity(settings: &Settings) -> Result<Option<Identity>> {
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificates), Some(key)) => Ok(Some(Identity::from_files(certificates, key)?)),
+        _ => Ok(None),
     }
 }
 

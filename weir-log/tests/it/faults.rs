@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_log::faulty::{Failure, FaultyDisk, Keep};
-use weir_log::{Disk, Level, LogError, LogOptions, Lsn, MemoryDisk, Room};
+use weir_log::{Disk, Level, LogError, LogOptions, Lsn, MemoryDisk, Preparation, RealDisk, Room};
 
 use crate::life::{History, Script, check_image, operations};
 use crate::support::{body, open, read, scan, small};
@@ -101,26 +101,27 @@ fn impatient() -> LogOptions {
 
 #[test]
 fn a_full_disk_refuses_before_it_hurts_and_recovers_by_itself() {
-    for segments in [1, 2, 3, 5] {
+    // Wherever in a segment the disk is full, and wherever in a page the record that finds out.
+    for (quota, len) in (80..360).step_by(7).map(|kib| kib << 10).zip((60..).step_by(5)) {
+        let segments = quota / (64 << 10);
         let disk = FaultyDisk::new();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        // Not a whole number of segments: the last one can be filled only in part.
-        disk.set_quota(Some(segments * (64 << 10) + (36 << 10)));
+        disk.set_quota(Some(quota));
         let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
         let mut count = 0;
         while append_if_room(&mut opened, 1000, Room::Ample) {
             count += 1;
             opened.log.background_step().unwrap();
         }
-        assert!(count as u64 >= segments * 40, "{count} records into {segments} segments");
+        assert!(count as u64 >= (segments - 1) * 40, "{count} records into {quota} bytes");
         assert!(opened.log.stats().disk_full);
 
         let mut controls = 0;
-        while append_if_room(&mut opened, 60, Room::ReserveOnly) {
+        while append_if_room(&mut opened, len, Room::ReserveOnly) {
             controls += 1;
         }
-        assert!(controls > 100, "the reserve took only {controls}");
-        assert_eq!(opened.log.room_for(60), Room::None);
+        assert!(controls > 30, "the reserve took only {controls}");
+        assert_eq!(opened.log.room_for(len as u64), Room::None);
         assert!(!opened.log.is_faulted());
         if segments == 1 {
             continue;
@@ -141,6 +142,43 @@ fn a_full_disk_refuses_before_it_hurts_and_recovers_by_itself() {
         let from = records[0].0;
         drop(opened);
         assert_eq!(open(&shared, impatient(), 2, Some(from)).unwrap().1, records);
+    }
+}
+
+/// Needs a small file system that nobody else uses:
+/// `mount -t tmpfs -o size=2m none DIR && WEIR_SMALL_DISK=DIR cargo test -p weir-log -- --ignored really_full`
+#[test]
+#[ignore = "needs a small file system"]
+fn a_disk_that_is_really_full() {
+    let folder =
+        std::env::var("WEIR_SMALL_DISK").expect("WEIR_SMALL_DISK names a folder on a small file system");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder));
+    for preparation in [Preparation::Zeroes, Preparation::Allocation] {
+        let options = LogOptions { preparation, ..impatient() };
+        let (mut opened, _) = open(&disk, options.clone(), 1, None).unwrap();
+        let mut count = 0;
+        while append_if_room(&mut opened, 1000, Room::Ample) {
+            count += 1;
+            assert!(count < 1_000_000, "the file system is not small");
+            drop(opened.log.background_step());
+        }
+        while append_if_room(&mut opened, 60, Room::ReserveOnly) {}
+        assert!(!opened.log.is_faulted() && opened.log.room_for(60) == Room::None);
+        let records = scan(&opened.log, Lsn(0));
+        drop(opened);
+        // Full still: it opens, and goes on once something is dead.
+        let from = records[0].0;
+        let (mut opened, found) = open(&disk, options.clone(), 2, Some(from)).unwrap();
+        assert_eq!(found, records);
+        assert!(!append_if_room(&mut opened, 1000, Room::Ample));
+        let dead = opened.log.segments()[2].first;
+        assert_eq!(opened.log.drop_segments_below(dead).unwrap(), 2);
+        while opened.log.background_step().unwrap() {}
+        assert!(append_if_room(&mut opened, 1000, Room::Ample));
+        for segment in opened.log.segments() {
+            drop(opened.log.recycle(segment.no));
+        }
+        opened.log.close(opened.appender).unwrap();
     }
 }
 

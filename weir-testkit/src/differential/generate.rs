@@ -2,8 +2,8 @@
 //!
 //! A sequence is a pure function of its seed. In three sequences of four all IDs are explicit. In the fourth, one
 //! stream gets its entries with `*`, and later commands name them. That stream is never removed nor set back, so that
-//! on both peers its IDs follow the order in which they were given; and all fields are small, so that the size of a
-//! timestamp cannot move the boundary of a node.
+//! on both peers its IDs follow the order in which they were given; and its fields are so small that nodes fill up by
+//! number, not by size, which depends on the timestamps.
 
 use super::command::{Command, Word};
 use super::random::Random;
@@ -122,7 +122,8 @@ impl Generator {
     fn step(&mut self) {
         match self.vocabulary.random.below(1_000) {
             0..3 => self.burst(),
-            3..10 if !self.in_transaction => {
+            3 => self.empty_last_node(),
+            4..10 if !self.in_transaction => {
                 self.in_transaction = true;
                 self.emit(Request::of(&["MULTI"]));
             }
@@ -206,7 +207,9 @@ impl Generator {
             let automatic = self.automatic_ids && key == AUTOMATIC_KEY;
             let id = if automatic { "*".to_owned() } else { self.vocabulary.next_id() };
             let mut request = Request::of(&["XADD", &key, &id]);
-            if bulky {
+            if automatic {
+                self.vocabulary.tiny_fields().iter().for_each(|word| request.push(word));
+            } else if bulky {
                 let length = self.vocabulary.random.between(1, 1_100) as usize;
                 request = request.and("f").and("y".repeat(length));
             } else {
@@ -219,6 +222,18 @@ impl Generator {
         self.threshold(&mut request);
         self.emit(request);
         self.emit(Request::of(&["XLEN", &key]));
+        self.emit(Request::of(&["XINFO", "STREAM", &key]));
+    }
+
+    /// Deletes the newest entry and trims the others, so that only a deleted one is beyond the threshold.
+    fn empty_last_node(&mut self) {
+        let key = self.changeable_key();
+        let ids = [self.vocabulary.next_id(), self.vocabulary.next_id()];
+        for id in &ids {
+            self.emit(Request::of(&["XADD", &key, id, "f", "v"]));
+        }
+        self.emit(Request::of(&["XDEL", &key, &ids[1]]));
+        self.emit(Request::of(&["XTRIM", &key, "MINID", &ids[1]]));
         self.emit(Request::of(&["XINFO", "STREAM", &key]));
     }
 
@@ -274,7 +289,8 @@ impl Generator {
                 request.push(if id == "*" { "5-5" } else { &id });
             }
         }
-        self.vocabulary.fields(self.automatic_ids).iter().for_each(|word| request.push(word));
+        let fields = if automatic { self.vocabulary.tiny_fields() } else { self.vocabulary.fields(false) };
+        fields.iter().for_each(|word| request.push(word));
         request
     }
 

@@ -191,15 +191,23 @@ impl<'a> Trial<'a> {
         Ok(None)
     }
 
-    /// Ends what is open and removes every key, except that with automatic IDs: no exception touches it.
+    /// Removes every key from both peers, except that with automatic IDs: no exception touches it.
+    ///
+    /// An open transaction begins anew, so that a blocking read that follows does not wait.
     fn reunite(&mut self) -> io::Result<()> {
         let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
-        let keys = ALL_KEYS.iter().copied().filter(|key| !(self.keeps_automatic && *key == AUTOMATIC_KEY));
-        let delete: Vec<&str> = std::iter::once("DEL").chain(keys).collect();
-        let batch = [words(&["DISCARD"]), words(&["UNWATCH"]), words(&delete)];
+        let mut delete = vec!["FLUSHALL"];
+        if self.keeps_automatic {
+            delete = vec!["DEL"];
+            delete.extend(ALL_KEYS.iter().filter(|key| **key != AUTOMATIC_KEY));
+        }
+        let mut batch = vec![words(&["DISCARD"]), words(&["UNWATCH"]), words(&delete)];
+        if let Some(queue) = &mut self.queue {
+            queue.clear();
+            batch.push(words(&["MULTI"]));
+        }
         self.left.run(&batch)?;
         self.right.run(&batch)?;
-        self.queue = None;
         Ok(())
     }
 

@@ -10,8 +10,11 @@ const GROUPS_RARE: &[&str] = &["STREAMS", "nogroup", ""];
 const CONSUMERS: &[&str] = &["ann", "bob", "eve"];
 const CONSUMERS_RARE: &[&str] = &["", "STREAMS", "zoë"];
 
+/// Usually holds nothing.
+const RARE_KEY: &str = "nokey";
+
 /// Every key the generator uses, and every group, for looking at the state.
-pub(super) const ALL_KEYS: &[&str] = &["a", "b", "c", "d", STRING_KEY];
+pub(super) const ALL_KEYS: &[&str] = &["a", "b", "c", "d", RARE_KEY, STRING_KEY];
 pub(super) const ALL_GROUPS: &[&str] = &["g", "h", "STREAMS", "nogroup", ""];
 
 pub(super) const ID_MAX: &str = "18446744073709551615-18446744073709551615";
@@ -141,7 +144,7 @@ impl Vocabulary {
             0..70 => self.random.pick(&KEYS[..2]),
             70..95 => self.random.pick(&KEYS[2..]),
             95..98 => STRING_KEY,
-            _ => "nokey",
+            _ => RARE_KEY,
         }
         .to_owned()
     }
@@ -249,6 +252,12 @@ impl Vocabulary {
             words.push(self.value(small));
         }
         words
+    }
+
+    /// As few bytes as keep a hundred entries below the size of a node.
+    pub(super) fn tiny_fields(&mut self) -> Vec<Vec<u8>> {
+        let pairs = if self.random.chance(970) { 1 } else { 2 };
+        (0..pairs).flat_map(|_| [b"f".to_vec(), self.value(true)]).collect()
     }
 
     fn value(&mut self, small: bool) -> Vec<u8> {

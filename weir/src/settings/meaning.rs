@@ -53,8 +53,8 @@ pub(crate) struct Settings {
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) fsync: Fsync,
     pub(crate) token: Option<String>,
-    /// Certificates and key.
-    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     pub(crate) insecure: bool,
     /// Bytes.
     pub(crate) memory: u64,
@@ -77,7 +77,8 @@ impl Settings {
             unix_socket: reader.text("unix-socket").map(PathBuf::from),
             fsync: reader.read("fsync", fsync)?,
             token: reader.text("token").map(str::to_owned),
-            tls: reader.tls()?,
+            tls_cert: reader.text("tls-cert").map(PathBuf::from),
+            tls_key: reader.text("tls-key").map(PathBuf::from),
             insecure: reader.read("insecure", parse::yes_or_no)?,
             memory: reader.read("memory", parse::bytes)?,
             clients: reader.read("clients", parse::count)?,
@@ -93,6 +94,9 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<()> {
         if self.resp.is_none() && self.unix_socket.is_none() {
             return Err(usage("there is no address for Redis clients; give --resp or --unix-socket"));
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(usage("a certificate needs its key; give both --tls-cert and --tls-key, or none"));
         }
         for address in [self.resp, self.http].into_iter().flatten() {
             if !address.ip().is_loopback() && self.token.is_none() && !self.insecure {
@@ -116,14 +120,6 @@ impl<'a> Reader<'a> {
     /// An empty value is as good as none.
     fn text(&self, name: &str) -> Option<&'a str> {
         self.value(name).text.as_deref().filter(|text| !text.is_empty())
-    }
-
-    fn tls(&self) -> Result<Option<(PathBuf, PathBuf)>> {
-        match (self.text("tls-cert"), self.text("tls-key")) {
-            (None, None) => Ok(None),
-            (Some(certificates), Some(key)) => Ok(Some((certificates.into(), key.into()))),
-            _ => Err(usage("TLS needs both: give --tls-cert and --tls-key, or neither")),
-        }
     }
 
     fn read<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<T> {
@@ -178,7 +174,6 @@ mod tests {
             ("WEIR_MEMORY", "much", "memory = \"much\" (environment): write a size"),
             ("WEIR_CLIENTS", "0", "clients = \"0\" (environment): write a number above 0"),
             ("WEIR_HTTP", "here", "http = \"here\" (environment)"),
-            ("WEIR_TLS_KEY", "key.pem", "give --tls-cert and --tls-key"),
             ("WEIR_RESP", "none", "no address for Redis clients"),
             ("WEIR_HTTP", "0.0.0.0:8080", "can be reached from other machines"),
         ] {

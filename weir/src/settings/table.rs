@@ -73,14 +73,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         name: "tls-cert",
         env: "WEIR_TLS_CERT",
         value: "FILE",
-        help: "certificates (PEM) with which Redis clients on the TCP address are answered over TLS; needs tls-key",
+        help: "certificate chain in PEM; with it and --tls-key Redis clients speak TLS (`rediss://`)",
         ..SETTING
     },
     Setting {
         name: "tls-key",
         env: "WEIR_TLS_KEY",
         value: "FILE",
-        help: "the private key (PEM) to the first of those certificates",
+        help: "private key in PEM of the certificate",
         ..SETTING
     },
     Setting {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use weir_resp::Request;
 
-use super::command::{Command, KeyUse, flag};
+use super::command::{Command, flag};
 
 pub(crate) use log::{AclLog, Refusal};
 pub(crate) use user::{User, hash};
@@ -137,21 +137,11 @@ fn check_keys(user: &User, command: &Command, args: Request<'_>) -> Result<(), D
     let keys = command.keys_in(args).map_err(|_| Denied::Key(Box::default()))?;
     for (at, key_use) in keys {
         let key = args.get(at).unwrap_or_default();
-        if !user.may_use_key(key, reads(key_use), writes(key_use)) {
+        if !user.may_use_key(key, key_use.reads(), key_use.writes()) {
             return Err(Denied::Key(key.into()));
         }
     }
     Ok(())
-}
-
-/// Whether the value is read, so that the user needs the right to.
-fn reads(key_use: KeyUse) -> bool {
-    key_use.flags().contains(&"access")
-}
-
-/// Whether the key is changed, so that the user needs the right to.
-fn writes(key_use: KeyUse) -> bool {
-    ["update", "insert", "delete"].iter().any(|change| key_use.flags().contains(change))
 }
 
 fn check_channels(user: &User, command: &Command, args: Request<'_>) -> Result<(), Denied> {
