@@ -21,6 +21,16 @@ impl KeyUse {
             Self::Remove => &["RM", "delete"],
         }
     }
+
+    /// Whether the value is read, so that a user needs the right to.
+    pub(crate) fn reads(self) -> bool {
+        self.flags().contains(&"access")
+    }
+
+    /// Whether the key is changed, so that a user needs the right to.
+    pub(crate) fn writes(self) -> bool {
+        ["update", "insert", "delete"].iter().any(|change| self.flags().contains(change))
+    }
 }
 
 /// The words of a request that should be keys are not there.
