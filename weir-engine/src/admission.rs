@@ -73,6 +73,7 @@ impl Stream {
                     && entries_added.is_none_or(|added| added >= self.len)
             }
             Record::Idempotence { .. } | Record::IdempotentId { .. } => true,
+            Record::Carried { node, .. } => u64::from(node.count - node.deleted) <= self.len,
             Record::GroupNew { at, name, .. } => {
                 at.group < u32::MAX
                     && self

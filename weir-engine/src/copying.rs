@@ -17,6 +17,7 @@ use crate::api::{Cold, EntryRef, Halt, KeyRef};
 use crate::core::{Core, Found};
 use crate::engine::Engine;
 use crate::group::Group;
+use crate::node::Node;
 use crate::reading::{Place, ROWS_PER_RECORD};
 use crate::record::{
     AssignedRow, EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, put_id, put_option, read_id,
@@ -27,7 +28,7 @@ use crate::stream::{Stream, plain_len};
 use crate::varint::{Reader, put, put_bytes, put_signed};
 
 const MAGIC: &[u8; 4] = b"weir";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TEXT: u8 = 0;
 const STREAM: u8 = 1;
 
@@ -36,6 +37,8 @@ const STREAM: u8 = 1;
 pub struct KeyImage {
     head: Vec<u8>,
     entries: Vec<EntryRef>,
+    /// For each entry, whether it is the first of its macro node.
+    node_starts: Vec<bool>,
 }
 
 /// A key ready to be put back.
@@ -71,7 +74,7 @@ impl KeyCopy {
         self.read(&mut |item| {
             match item {
                 Item::Stream(stream) => head = Some(stream),
-                Item::Entry(id, _) => (entries, last) = (entries + 1, id),
+                Item::Entry { id, .. } => (entries, last) = (entries + 1, id),
                 Item::Group { name, .. } => {
                     consumers.clear();
                     groups.insert(name.to_vec()).then_some(())?;
@@ -103,6 +106,9 @@ impl KeyCopy {
             max_deleted: read_id(&mut r)?,
             entries_added: r.varint()?,
             limits: IdempotenceLimits::decode(&mut r)?,
+            node: Node::decode(&mut r)?,
+            idempotent_added: r.varint()?,
+            idempotent_duplicates: r.varint()?,
         }))?;
         for _ in 0..r.length()? {
             visit(Item::Producer(r.bytes()?, r.bytes()?, read_id(&mut r)?))?;
@@ -113,7 +119,9 @@ impl KeyCopy {
         let mut last = EntryId::MIN;
         for _ in 0..r.length()? {
             let id = read_id(&mut r)?;
-            let count = r.length().filter(|n| *n >= 2 && n % 2 == 0)?;
+            let packed = r.length()?;
+            let (count, node_start) = (packed & !1, packed & 1 != 0);
+            (count >= 2).then_some(())?;
             let from = r.rest();
             for _ in 0..count {
                 r.bytes()?;
@@ -121,7 +129,7 @@ impl KeyCopy {
             let bytes = &from[..from.len() - r.rest().len()];
             (id > last).then_some(())?;
             last = id;
-            visit(Item::Entry(id, Fields::Encoded { count, bytes }))?;
+            visit(Item::Entry { id, fields: Fields::Encoded { count, bytes }, node_start })?;
         }
         r.is_empty().then_some(())
     }
@@ -145,7 +153,11 @@ enum Item<'a> {
     /// Rows of the last consumer; those of nobody come after the last consumer.
     Rows(Vec<AssignedRow>),
     Released(Vec<(EntryId, i64)>),
-    Entry(EntryId, Fields<'a>),
+    Entry {
+        id: EntryId,
+        fields: Fields<'a>,
+        node_start: bool,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -154,6 +166,9 @@ struct StreamHead {
     max_deleted: EntryId,
     entries_added: u64,
     limits: IdempotenceLimits,
+    node: Node,
+    idempotent_added: u64,
+    idempotent_duplicates: u64,
 }
 
 fn read_group(r: &mut Reader<'_>, visit: &mut dyn FnMut(Item<'_>) -> Option<()>) -> Option<()> {
@@ -175,11 +190,12 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
     pub fn complete(&self, image: KeyImage) -> Result<KeyCopy, Error> {
-        let KeyImage { head, entries } = image;
+        let KeyImage { head, entries, node_starts } = image;
         let mut payload = head;
         self.fetch(&entries, &mut |nth, fields| {
             put_id(&mut payload, entries[nth].id);
-            put(&mut payload, fields.len() as u64);
+            // The number of names and values is even; the lowest bit is free.
+            put(&mut payload, fields.len() as u64 | u64::from(node_starts[nth]));
             fields.for_each(|bytes| put_bytes(&mut payload, bytes));
         })?;
         Ok(KeyCopy { payload })
@@ -199,7 +215,7 @@ impl Core {
             Value::Text(text) => {
                 head.push(TEXT);
                 put_bytes(&mut head, text);
-                return Ok(Some(KeyImage { head, entries: Vec::new() }));
+                return Ok(Some(KeyImage { head, entries: Vec::new(), node_starts: Vec::new() }));
             }
             Value::Stream(stream) => stream,
         };
@@ -222,7 +238,8 @@ impl Core {
         }
         put_stream(&mut head, stream);
         put(&mut head, entries.len() as u64);
-        Ok(Some(KeyImage { head, entries }))
+        let node_starts = node_starts(stream, &entries);
+        Ok(Some(KeyImage { head, entries, node_starts }))
     }
 
     /// Puts a key in place under a name. `replace` says whether a key of that name may go; answers `false` when one
@@ -268,7 +285,7 @@ impl Core {
         let (mut entries, mut fits) = (0, true);
         let read = copy.read(&mut |item| {
             match item {
-                Item::Entry(_, fields) => {
+                Item::Entry { fields, .. } => {
                     entries += 1;
                     fits &= plain_len(&fields) + 5 * (fields.len() as u64) <= most;
                 }
@@ -299,7 +316,7 @@ impl Core {
                     found = Some(self.make_stream(key));
                     head = Some(stream);
                 }
-                Item::Entry(id, fields) => self.add_copied(found?, id, fields),
+                Item::Entry { id, fields, node_start } => self.add_copied(found?, id, fields, node_start),
                 _ => {}
             }
             Some(())
@@ -329,7 +346,7 @@ impl Core {
                         self.commit_to(target, &Record::Release { at: at?, rows: part.to_vec() });
                     }
                 }
-                Item::Text(_) | Item::Stream(_) | Item::Entry(..) => {}
+                Item::Text(_) | Item::Stream(_) | Item::Entry { .. } => {}
             }
             Some(())
         });
@@ -344,10 +361,9 @@ impl Core {
         Found { slot: slot.expect("a new key has a slot") }
     }
 
-    fn add_copied(&mut self, found: Found, id: EntryId, fields: Fields<'_>) {
-        let plain = plain_len(&fields);
-        let (node_start, seal) = self.stream(found).next_block(plain, self.options.nodes);
-        if seal {
+    /// Macro nodes begin where they did, so that trimming the copy does what trimming the original would.
+    fn add_copied(&mut self, found: Found, id: EntryId, fields: Fields<'_>, node_start: bool) {
+        if self.stream(found).seals_before(node_start) {
             self.seal_tail(found);
         }
         let key = self.key(found);
@@ -375,7 +391,23 @@ impl Core {
             max_deleted: Some(head.max_deleted),
         };
         self.commit_to(found, &record);
+        let StreamHead { node, idempotent_added, idempotent_duplicates, .. } = head;
+        let record = Record::Carried { key, node, idempotent_added, idempotent_duplicates };
+        self.commit_to(found, &record);
     }
+}
+
+/// For each of all live entries of a stream, whether it is the first of its macro node that is left.
+fn node_starts(stream: &Stream, entries: &[EntryRef]) -> Vec<bool> {
+    let mut masters = stream.node_masters().peekable();
+    let begins = |entry: &EntryRef| {
+        let mut begins = false;
+        while masters.next_if(|master| *master <= entry.id).is_some() {
+            begins = true;
+        }
+        begins
+    };
+    entries.iter().map(begins).collect()
 }
 
 fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
@@ -384,6 +416,10 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
     put_id(out, stream.max_deleted);
     put(out, stream.entries_added);
     stream.idempotence_limits.encode(out);
+    stream.node.encode(out);
+    let counters = stream.idempotence.as_ref().map_or((0, 0), |known| (known.added, known.duplicates));
+    put(out, counters.0);
+    put(out, counters.1);
     let known: Vec<_> = stream.idempotence.iter().flat_map(|idempotence| idempotence.iter()).collect();
     put(out, known.len() as u64);
     for (producer, iid, id) in known {

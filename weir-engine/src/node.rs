@@ -6,7 +6,8 @@
 use weir_core::EntryId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::record::Fields;
+use crate::record::{Fields, put_id, read_id};
+use crate::varint::{Reader, put};
 
 /// When a node is full; 0 means no limit. Settings `stream-node-max-entries` and `stream-node-max-bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,22 @@ impl Node {
             integer(i64::from(self.count - self.deleted.min(self.count))) + integer(i64::from(self.deleted));
         (limits.bytes_max != 0 && self.bytes + counters + plain >= limits.bytes_max)
             || (limits.entries_max != 0 && u64::from(self.count) >= limits.entries_max)
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put(out, u64::from(self.count));
+        put(out, u64::from(self.deleted));
+        put(out, self.bytes);
+        put_id(out, self.master);
+        put(out, self.names_hash);
+    }
+
+    /// `None` when the bytes are no node.
+    pub(crate) fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let (count, deleted) = (u32::try_from(r.varint()?).ok()?, u32::try_from(r.varint()?).ok()?);
+        let node = Self { count, deleted, bytes: r.varint()?, master: read_id(r)?, names_hash: r.varint()? };
+        // So large a size is never reached, and adding to it must not overflow.
+        (deleted <= count && node.bytes < 1 << 48).then_some(node)
     }
 
     /// Counts an entry in; `start` makes it the master of a new node.

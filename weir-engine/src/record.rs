@@ -8,6 +8,7 @@
 use weir_core::EntryId;
 
 use crate::block::Block;
+use crate::node::Node;
 use crate::varint::{self, Reader, put, put_bytes, put_signed};
 
 /// The fields of an entry: names and values in turn.
@@ -156,6 +157,14 @@ pub(crate) enum Record<'a> {
         iid: &'a [u8],
         id: EntryId,
     },
+    /// What a copied stream takes over besides its entries, groups and idempotent IDs: how full its last macro node
+    /// is, deleted entries counted, and the lifetime counters of its producers.
+    Carried {
+        key: u64,
+        node: Node,
+        idempotent_added: u64,
+        idempotent_duplicates: u64,
+    },
     GroupNew {
         at: GroupRef,
         name: &'a [u8],
@@ -246,6 +255,7 @@ mod kind {
     pub(super) const SET_ID: u8 = 19;
     pub(super) const IDEMPOTENCE: u8 = 20;
     pub(super) const IDEMPOTENT_ID: u8 = 21;
+    pub(super) const CARRIED: u8 = 22;
     pub(super) const GROUP_NEW: u8 = 32;
     pub(super) const GROUP_SET: u8 = 33;
     pub(super) const GROUP_DELETE: u8 = 34;
@@ -375,7 +385,8 @@ impl<'a> Record<'a> {
             | Self::Block { key, .. }
             | Self::SetId { key, .. }
             | Self::Idempotence { key, .. }
-            | Self::IdempotentId { key, .. } => Some(*key),
+            | Self::IdempotentId { key, .. }
+            | Self::Carried { key, .. } => Some(*key),
             Self::Entry(entry) => Some(entry.key),
             Self::Remove(removal) => Some(removal.key),
             Self::GroupNew { at, .. }
@@ -478,6 +489,13 @@ impl<'a> Record<'a> {
                 put_bytes(out, producer);
                 put_bytes(out, iid);
                 put_id(out, *id);
+            }
+            Self::Carried { key, node, idempotent_added, idempotent_duplicates } => {
+                out.push(kind::CARRIED);
+                put(out, *key);
+                node.encode(out);
+                put(out, *idempotent_added);
+                put(out, *idempotent_duplicates);
             }
             _ => self.encode_group(out),
         }
@@ -582,6 +600,12 @@ impl<'a> Record<'a> {
                 producer: r.bytes()?,
                 iid: r.bytes()?,
                 id: read_id(r)?,
+            },
+            kind::CARRIED => Self::Carried {
+                key: r.varint()?,
+                node: Node::decode(r)?,
+                idempotent_added: r.varint()?,
+                idempotent_duplicates: r.varint()?,
             },
             kind => Self::decode_group(kind, r)?,
         };

@@ -361,6 +361,13 @@ impl Stream {
             Record::IdempotentId { producer, iid, id, .. } => {
                 self.idempotence.get_or_insert_default().restore(producer, iid, *id);
             }
+            Record::Carried { node, idempotent_added, idempotent_duplicates, .. } => {
+                self.node = *node;
+                if (*idempotent_added, *idempotent_duplicates) != (0, 0) {
+                    let idempotence = self.idempotence.get_or_insert_default();
+                    (idempotence.added, idempotence.duplicates) = (*idempotent_added, *idempotent_duplicates);
+                }
+            }
             Record::GroupNew { at, name, last_id, entries_read } => {
                 self.groups.get_or_insert_default().add(Group::new(at.group, name, *last_id, *entries_read));
             }

@@ -109,8 +109,13 @@ impl Stream {
     /// Whether the next entry has to begin a new node, and whether the tail must be sealed before it.
     pub(crate) fn next_block(&self, plain: u64, limits: NodeLimits) -> (bool, bool) {
         let node_start = self.node.is_full(plain, limits);
+        (node_start, self.seals_before(node_start))
+    }
+
+    /// Whether the tail must be sealed before the next entry, which begins a new node or not.
+    pub(crate) fn seals_before(&self, node_start: bool) -> bool {
         let full = self.tail.block.count() == BLOCK_MAX;
-        (node_start, self.tail.block.count() > 0 && (node_start || full))
+        self.tail.block.count() > 0 && (node_start || full)
     }
 
     // ---- reading the index -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 
 use std::process::ExitCode;
 
-use weir_testkit::differential::{ModelPeer, Peer, Plan, Surface, TcpPeer, VERSIONS, run};
+use weir_testkit::differential::{ModelPeer, Peer, Plan, Surface, TcpPeer, VERSIONS, WEIR, run};
 use weir_testkit::model::Flavour;
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -20,7 +20,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let surface = if latest { Surface::Latest } else { Surface::Redis70 };
     let plan = Plan { seeds: from.parse()?..to.parse()?, commands, surface, differences_max: 5 };
     let (mut left, mut right) = (peer(left)?, peer(right)?);
-    let exceptions = if left.1 == right.1 { &[] } else { VERSIONS };
+    let of_versions = if left.1 == right.1 { &[] } else { VERSIONS };
+    let of_weir = if right.0.name().starts_with("model") || right.1 != Flavour::Latest { &[] } else { WEIR };
+    let exceptions = &[of_versions, of_weir].concat();
     let report = run(left.0.as_mut(), right.0.as_mut(), &plan, exceptions)?;
     println!("{report}");
     if std::env::var_os("WHOLE").is_some() {

@@ -122,7 +122,8 @@ impl Generator {
     fn step(&mut self) {
         match self.vocabulary.random.below(1_000) {
             0..3 => self.burst(),
-            3 => self.empty_last_node(),
+            3 if self.vocabulary.random.chance(500) => self.empty_last_node(),
+            3 => self.trim_copy(),
             4..10 if !self.in_transaction => {
                 self.in_transaction = true;
                 self.emit(Request::of(&["MULTI"]));
@@ -235,6 +236,19 @@ impl Generator {
         self.emit(Request::of(&["XDEL", &key, &ids[1]]));
         self.emit(Request::of(&["XTRIM", &key, "MINID", &ids[1]]));
         self.emit(Request::of(&["XINFO", "STREAM", &key]));
+    }
+
+    /// Trims a copy up to an entry that was deleted before the copy was made.
+    fn trim_copy(&mut self) {
+        let (key, copy) = (self.changeable_key(), self.changeable_key());
+        let ids = [self.vocabulary.next_id(), self.vocabulary.next_id()];
+        for id in &ids {
+            self.emit(Request::of(&["XADD", &key, id, "f", "v"]));
+        }
+        self.emit(Request::of(&["XDEL", &key, &ids[1]]));
+        self.emit(Request::of(&["COPY", &key, &copy, "REPLACE"]));
+        self.emit(Request::of(&["XTRIM", &copy, "MINID", "~", &ids[1]]));
+        self.emit(Request::of(&["XLEN", &copy]));
     }
 
     /// A key for commands that may remove a stream or change its last ID.

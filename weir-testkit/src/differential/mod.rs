@@ -18,7 +18,7 @@ mod shrink;
 mod vocabulary;
 
 pub use command::{Command, Word};
-pub use exceptions::{Exception, VERSIONS};
+pub use exceptions::{Exception, VERSIONS, WEIR};
 pub use generate::{Surface, generate};
 pub use peer::{ModelPeer, Peer, TcpPeer};
 pub use run::{Difference, Plan, Report, run};

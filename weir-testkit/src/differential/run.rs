@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use weir_core::{Clock, SystemClock};
 
-use super::command::Command;
+use super::command::{Command, Word};
 use super::compare::GivenIds;
 use super::exceptions::Exception;
 use super::generate::{AUTOMATIC_KEY, Surface, generate};
@@ -169,22 +169,22 @@ impl<'a> Trial<'a> {
             let words = |given| batch.iter().map(|command| command.resolve(given)).collect::<Vec<_>>();
             let lefts = self.left.run(&words(&self.ids.left)).map_err(|error| blame(self.left, error))?;
             let rights = self.right.run(&words(&self.ids.right)).map_err(|error| blame(self.right, error))?;
-            let mut together = true;
+            let mut parted: Option<Command> = None;
             for (offset, (command, (left, right))) in
                 batch.iter().zip(lefts.into_iter().zip(rights)).enumerate()
             {
                 match self.judge(command, left, right) {
                     // What was sent before the divergence was seen proves nothing; only its IDs matter.
-                    _ if !together => {}
+                    _ if parted.is_some() => {}
                     Judgement::Equal => {}
                     Judgement::Different(command, left, right) => {
                         return Ok(Some(Found { index: at + offset, command, left, right }));
                     }
-                    Judgement::Diverged => together = false,
+                    Judgement::Diverged(at) => parted = Some(at),
                 }
             }
-            if !together {
-                self.reunite()?;
+            if let Some(command) = parted {
+                self.reunite(&command)?;
             }
             at += batch.len();
         }
@@ -194,14 +194,19 @@ impl<'a> Trial<'a> {
     /// Removes every key from both peers, except that with automatic IDs: no exception touches it.
     ///
     /// An open transaction begins anew, so that a blocking read that follows does not wait.
-    fn reunite(&mut self) -> io::Result<()> {
+    fn reunite(&mut self, parted: &Command) -> io::Result<()> {
         let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
-        let mut delete = vec!["FLUSHALL"];
+        let mut delete = words(&["FLUSHALL"]);
         if self.keeps_automatic {
-            delete = vec!["DEL"];
-            delete.extend(ALL_KEYS.iter().filter(|key| **key != AUTOMATIC_KEY));
+            let named = parted.words[1..].iter().filter_map(|word| match word {
+                Word::Bytes(bytes) => Some(bytes.clone()),
+                Word::IdGivenTo(_) => None,
+            });
+            delete = words(&["DEL"]);
+            delete.extend(words(ALL_KEYS).into_iter().chain(named));
+            delete.retain(|key| key != AUTOMATIC_KEY.as_bytes());
         }
-        let mut batch = vec![words(&["DISCARD"]), words(&["UNWATCH"]), words(&delete)];
+        let mut batch = vec![words(&["DISCARD"]), words(&["UNWATCH"]), delete];
         if let Some(queue) = &mut self.queue {
             queue.clear();
             batch.push(words(&["MULTI"]));
@@ -257,14 +262,17 @@ impl<'a> Trial<'a> {
             return Judgement::Different(command.clone(), left, right);
         }
         self.excused.extend(needed.iter().map(|exception| exception.name));
-        if needed.iter().any(|exception| exception.diverges) { Judgement::Diverged } else { Judgement::Equal }
+        if needed.iter().any(|exception| exception.diverges) {
+            return Judgement::Diverged(command.clone());
+        }
+        Judgement::Equal
     }
 }
 
 enum Judgement {
     Equal,
     /// Excused, but what follows would differ for that reason alone.
-    Diverged,
+    Diverged(Command),
     Different(Command, Value, Value),
 }
 
