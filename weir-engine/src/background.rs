@@ -43,6 +43,7 @@ impl Background {
 
     /// A bounded piece of work; `true` when there is more to do now.
     pub(crate) fn step(shared: &Arc<Shared>) -> Result<bool, Error> {
+        shared.log.check().map_err(log_error)?;
         let engine = Engine::of(shared);
         let mut own = shared.background.lock().expect("no panic under this lock");
         let now = shared.clock.elapsed();
@@ -70,9 +71,8 @@ impl Background {
     }
 
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
-        if shared.log.is_faulted() {
-            return Err(weir_core::ErrorKind::Faulted.into());
-        }
+        // A closed engine's folder may be somebody else's by now.
+        shared.log.check().map_err(log_error)?;
         let (written, guess) = snapshot::write(shared)?;
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);

@@ -14,6 +14,7 @@ use weir_log::{Appender, Log, Lsn, Room};
 
 use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
 use crate::blocks::Blocks;
+use crate::engine::log_error;
 use crate::options::Options;
 use crate::record::Record;
 use crate::state::{Key, State, Value};
@@ -175,8 +176,8 @@ impl Core {
 
     /// Whether anything may be written; what only gives space back may use the reserve.
     pub(crate) fn check_writable(&self, grows: bool) -> Result<(), Halt> {
-        if self.log.is_faulted() {
-            return Err(ErrorKind::Faulted.into());
+        if let Err(error) = self.log.check() {
+            return Err(log_error(error).into());
         }
         match self.log.room() {
             Room::Ample => Ok(()),

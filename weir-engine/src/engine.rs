@@ -433,6 +433,8 @@ impl Engine {
             return Ok(());
         }
         let result = self.sync().and_then(|()| self.snapshot()).and_then(|()| self.sync());
+        // Before anybody else may have the folder.
+        self.shared.log.shut();
         drop(lock);
         result
     }
@@ -585,6 +587,7 @@ pub(crate) fn io_error(what: &str, error: std::io::Error) -> Error {
 pub(crate) fn log_error(error: LogError) -> Error {
     let kind = match error {
         LogError::Faulted { .. } => ErrorKind::Faulted,
+        LogError::Shut => ErrorKind::Closed,
         _ => ErrorKind::Io,
     };
     Error::new(kind).with_context(error.to_string()).with_source(error)

@@ -106,7 +106,7 @@ impl Future for Durable {
         if self.flusher.log.durable() >= self.head {
             return Poll::Ready(Ok(()));
         }
-        if self.flusher.log.is_faulted() {
+        if self.flusher.log.check().is_err() {
             // Says what the first failure was; it writes nothing any more.
             return Poll::Ready(self.flusher.log.commit(self.head, Level::Durable).map_err(log_error));
         }

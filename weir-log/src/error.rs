@@ -66,6 +66,9 @@ pub enum LogError {
         /// The first failure.
         reason: Arc<str>,
     },
+    /// The log was shut; somebody else may have its folder now.
+    #[error("the log was closed")]
+    Shut,
     /// A commit of something that was never submitted.
     #[error("the log was asked to commit up to {upto}, but only {submitted} was submitted")]
     NotSubmitted {

@@ -71,7 +71,19 @@ impl Log {
 
     /// Whether a write or flush has failed; nothing is written any more then.
     pub fn is_faulted(&self) -> bool {
-        self.fault.check().is_err()
+        matches!(self.fault.0.get(), Some(Stop::Failed(_)))
+    }
+
+    /// An error when nothing is written any more, because of a failure or after [`Log::shut`].
+    pub fn check(&self) -> Result<(), LogError> {
+        self.fault.check()
+    }
+
+    /// Writes nothing any more from now on, so that somebody else may open the folder. What was committed stays.
+    pub fn shut(&self) {
+        // Whoever writes or prepares space now is waited for.
+        let (_writer, _work) = (self.writer(), self.space.work());
+        self.fault.0.get_or_init(|| Stop::Shut);
     }
 
     /// The segments, oldest first.
@@ -136,20 +148,33 @@ impl Log {
     }
 }
 
-/// The latch of the first failure.
+/// Why nothing is written any more.
+#[derive(Debug)]
+enum Stop {
+    Failed(Arc<str>),
+    Shut,
+}
+
+/// The latch of the first failure, or of the end.
 #[derive(Debug, Default)]
-pub(crate) struct Fault(OnceLock<Arc<str>>);
+pub(crate) struct Fault(OnceLock<Stop>);
+
+impl Stop {
+    fn error(&self) -> LogError {
+        match self {
+            Self::Failed(reason) => LogError::Faulted { reason: Arc::clone(reason) },
+            Self::Shut => LogError::Shut,
+        }
+    }
+}
 
 impl Fault {
     pub(crate) fn check(&self) -> Result<(), LogError> {
-        match self.0.get() {
-            None => Ok(()),
-            Some(reason) => Err(LogError::Faulted { reason: Arc::clone(reason) }),
-        }
+        self.0.get().map_or(Ok(()), |stop| Err(stop.error()))
     }
 
     /// Remembers the failure, unless there was an earlier one; returns what everybody gets from now on.
     pub(crate) fn latch(&self, reason: String) -> LogError {
-        LogError::Faulted { reason: Arc::clone(self.0.get_or_init(|| reason.into())) }
+        self.0.get_or_init(|| Stop::Failed(reason.into())).error()
     }
 }

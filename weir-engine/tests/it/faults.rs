@@ -169,6 +169,8 @@ impl<'a> Pair<'a> {
             Err(Halt::Error(error)) => assert_eq!(*error.kind(), ErrorKind::Faulted),
             other => panic!("{other:?}"),
         }
+        assert_eq!(*self.engine.snapshot().unwrap_err().kind(), ErrorKind::Faulted);
+        assert_eq!(*self.engine.background_step().unwrap_err().kind(), ErrorKind::Faulted);
     }
 
     /// What is found when the folder is opened again, on a disk that works.

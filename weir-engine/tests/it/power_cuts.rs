@@ -4,7 +4,7 @@
 //! The run goes on undisturbed; after each operation of its disk, images of what a cut would leave are opened beside
 //! it. Commands also run inside a snapshot, between its slices.
 //!
-//! By default a sample of the operations is looked at; `WEIR_FULL=1` takes every one.
+//! By default a sample of the operations is looked at; `WEIR_FULL=1` takes every one. `WEIR_SEED` makes other runs.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -306,6 +306,8 @@ pub(crate) fn lines_apart(found: &str, expected: &str) -> String {
 }
 
 fn enumerate(seed: u64, fsync: Fsync) {
+    let seed =
+        seed + 100 * std::env::var("WEIR_SEED").map_or(0, |seed| seed.parse::<u64>().expect("a number"));
     let life = Life::new(seed, fsync, if full() { 1 } else { EVERY });
     life.run();
     let (looked, again) = (life.looked_at.load(Ordering::SeqCst), life.cut_again.load(Ordering::SeqCst));

@@ -284,3 +284,24 @@ fn nothing_is_reclaimed_before_what_made_it_dead_is_on_disk() {
     let engine = open(Arc::new(disk.after_crash(weir_log::faulty::Keep::Nothing)));
     assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
 }
+
+/// Closing freed the folder, and whoever still had a clone went on writing into it beside its new owner.
+#[test]
+fn a_closed_engine_writes_nothing_any_more() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    add(&engine, "a", 1, "x");
+    let clone = engine.clone();
+    engine.close().unwrap();
+    let fields: [&[u8]; 2] = [b"f", b"v"];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    let Err(Halt::Error(error)) = clone.turn().append(key("a"), &request) else { panic!("accepted") };
+    assert_eq!(*error.kind(), ErrorKind::Closed);
+    let successor = open(&disk);
+    add(&successor, "a", 2, "x");
+    successor.sync().unwrap();
+    assert_eq!(*clone.snapshot().unwrap_err().kind(), ErrorKind::Closed);
+    assert!(clone.background_step().is_err());
+    assert_eq!(values(&successor, "a").len(), 2);
+    reopened(&disk, successor);
+}
