@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod config;
+mod differential;
 mod doctor;
 mod fake_server;
 mod kills;
