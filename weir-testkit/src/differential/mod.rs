@@ -2,7 +2,7 @@
 //!
 //! A [`Peer`] is a server behind TCP or the naive model. [`run`] sends seeded sequences from [`generate`] to two of
 //! them and compares reply by reply, error texts included. Only what cannot be equal is evened out first: times,
-//! within a tolerance, and entry IDs that the peers made up themselves (see [`mod@compare`]). Where two versions of
+//! within a tolerance, and entry IDs that the peers made up themselves (see `compare`). Where two versions of
 //! Redis differ by design, an [`Exception`] says so by name; nothing else is excused. A difference is reported with
 //! its seed and a sequence shrunk to what reproduces it.
 
