@@ -224,20 +224,18 @@ impl Recovery<'_> {
     fn cut(&mut self, cut: u64) -> Result<(), (String, io::Error)> {
         let geometry = self.found.geometry;
         let no = geometry.segment_of(cut);
-        let later: Vec<_> = self.found.segments.range(no + 1..).map(|(_, s)| Arc::clone(s)).collect();
-        // The highest first: whatever a crash leaves has no gap.
-        for segment in later.into_iter().rev() {
-            let failed = |error| (format!("discarding {}", segment.path), error);
-            let bytes = self.nonzero.get(&segment.no).copied().unwrap_or(0);
-            if bytes > 0 {
-                self.disk
-                    .remove(&segment.path)
-                    .and_then(|()| self.disk.sync_dir(SEGMENTS))
-                    .map_err(failed)?;
-                self.found.segments.remove(&segment.no);
-                self.report.torn_bytes += bytes;
-                self.report.segments_discarded += 1;
+        let torn = self.nonzero.range(no + 1..).find(|(_, bytes)| **bytes > 0).map(|(no, _)| *no);
+        // The highest first, empty ones included: whatever a crash leaves has no gap.
+        while let Some((last, segment)) = self.found.segments.last_key_value() {
+            if torn.is_none_or(|torn| *last < torn) {
+                break;
             }
+            let failed = |error| (format!("discarding {}", segment.path), error);
+            self.disk.remove(&segment.path).and_then(|()| self.disk.sync_dir(SEGMENTS)).map_err(failed)?;
+            let bytes = self.nonzero.get(last).copied().unwrap_or(0);
+            self.report.torn_bytes += bytes;
+            self.report.segments_discarded += u64::from(bytes > 0);
+            self.found.segments.pop_last();
         }
         for (_, segment) in self.found.segments.range(geometry.segment_of(self.start)..=no) {
             let failed = |error| (format!("cutting {}", segment.path), error);
