@@ -7,7 +7,8 @@ use crate::files;
 use crate::settings::{SETTINGS, Settings};
 
 /// Variables that begin like settings and are none: weir's own tests and benchmarks go by them.
-const OTHER_VARIABLES: [&str; 5] = ["WEIR_CONFIG", "WEIR_FULL", "WEIR_ADDR", "WEIR_PROFILE", "WEIR_SEED"];
+const OTHER_VARIABLES: [&str; 6] =
+    ["WEIR_CONFIG", "WEIR_FULL", "WEIR_ADDR", "WEIR_PROFILE", "WEIR_SEED", "WEIR_BLESS"];
 
 pub(super) fn versions(findings: &mut Findings) {
     let system = rustix::system::uname();

@@ -5,10 +5,14 @@
 mod bench;
 mod check;
 mod config;
+mod corpora;
 mod differential;
 mod doctor;
+mod documents;
 mod fake_server;
 mod kills;
 mod redis;
 mod serve;
+mod tidy;
+mod tree;
 mod weir;

@@ -1,0 +1,5 @@
+//! Fuzzes `weir_fuzz::replies`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| weir_fuzz::replies(data));
