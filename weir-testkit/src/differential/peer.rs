@@ -46,6 +46,28 @@ impl TcpPeer {
         Self { name: name.into(), address, connection: None }
     }
 
+    /// Opens a fresh connection that speaks `protocol`.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub fn connect(&mut self, protocol: Protocol) -> io::Result<()> {
+        let connection = TcpStream::connect(self.address)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(SILENCE_MAX))?;
+        connection.set_write_timeout(Some(SILENCE_MAX))?;
+        self.connection = Some(connection);
+        self.demand(&[b"HELLO", if protocol == Protocol::Resp3 { b"3" } else { b"2" }])
+    }
+
+    /// Sends a command that must not fail.
+    fn demand(&mut self, words: &[&[u8]]) -> io::Result<()> {
+        let replies = self.run(&[words.iter().map(|word| word.to_vec()).collect()])?;
+        match replies.as_slice() {
+            [Value::Error(text)] => Err(io::Error::other(String::from_utf8_lossy(text).into_owned())),
+            _ => Ok(()),
+        }
+    }
+
     fn connection(&mut self) -> io::Result<&mut TcpStream> {
         self.connection
             .as_mut()
@@ -59,17 +81,8 @@ impl Peer for TcpPeer {
     }
 
     fn reset(&mut self, protocol: Protocol) -> io::Result<()> {
-        let connection = TcpStream::connect(self.address)?;
-        connection.set_nodelay(true)?;
-        connection.set_read_timeout(Some(SILENCE_MAX))?;
-        connection.set_write_timeout(Some(SILENCE_MAX))?;
-        self.connection = Some(connection);
-        let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
-        let replies = self.run(&[vec![b"HELLO".to_vec(), version.to_vec()], vec![b"FLUSHALL".to_vec()]])?;
-        match replies.iter().find(|reply| matches!(reply, Value::Error(_))) {
-            Some(refusal) => Err(io::Error::other(format!("{} refuses to begin anew: {refusal}", self.name))),
-            None => Ok(()),
-        }
+        self.connect(protocol)?;
+        self.demand(&[b"FLUSHALL"])
     }
 
     fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> io::Result<Vec<Value>> {

@@ -52,6 +52,13 @@ impl Server {
         })
     }
 
+    /// Ends the process at once, as `kill -9` does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // Both fail only when the process is gone already, which is what is wanted.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -61,9 +68,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when the process is gone already, which is what is wanted.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.kill();
     }
 }
 

@@ -3,30 +3,32 @@
 //! A real Redis judges what Redis 7.0 knows, the naive model what came after. With `WEIR_FULL=1` each run is 50 seeds
 //! of 20 000 commands, a million.
 
+use std::ffi::OsStr;
+use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use tempfile::TempDir;
 use weir_testkit::differential::{
     Exception, ModelPeer, Peer, Plan, Report, Server, Surface, TcpPeer, VERSIONS, WEIR, free_port, run,
 };
 use weir_testkit::model::Flavour;
+use weir_testkit::{Protocol, Value};
 
-fn weir() -> Server {
+fn weir(folder: impl AsRef<OsStr>) -> Server {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command.args(["serve", "--dir", "memory:", "--http", "none", "--log", "error", "--resp"]);
-    command.arg(address.to_string());
+    command.args(["serve", "--http", "none", "--log", "error", "--dir"]).arg(folder);
+    command.arg("--resp").arg(address.to_string());
     Server::start(&mut command, address).unwrap()
 }
 
-/// Compares `left` with a fresh weir. In a full run, each exception has to be needed.
-fn compare(left: &mut dyn Peer, surface: Surface, exceptions: &[Exception]) {
+/// Compares the two. In a full run, each exception has to be needed.
+fn compare(left: &mut dyn Peer, weir: &mut dyn Peer, surface: Surface, exceptions: &[Exception]) {
     let is_full = std::env::var_os("WEIR_FULL").is_some_and(|value| value == "1");
     let (seeds, commands) = if is_full { (0..50, 20_000) } else { (0..4, 4_000) };
     let plan = Plan { seeds, commands, surface, differences_max: 3 };
-    let server = weir();
-    let mut weir = TcpPeer::new("weir", server.address());
-    let report: Report = run(left, &mut weir, &plan, exceptions).unwrap();
+    let report: Report = run(left, weir, &plan, exceptions).unwrap();
     assert!(report.differences.is_empty(), "{report}");
     assert!(report.commands >= plan.commands * plan.seeds.count(), "{report}");
     if is_full {
@@ -37,12 +39,84 @@ fn compare(left: &mut dyn Peer, surface: Surface, exceptions: &[Exception]) {
 
 #[test]
 fn answers_like_redis_7_0() {
-    let server = Server::redis().unwrap();
-    let mut redis = TcpPeer::new("redis", server.address());
-    compare(&mut redis, Surface::Redis70, &[VERSIONS, WEIR].concat());
+    let (redis, weir) = (Server::redis().unwrap(), weir("memory:"));
+    let mut redis = TcpPeer::new("redis", redis.address());
+    let mut weir = TcpPeer::new("weir", weir.address());
+    compare(&mut redis, &mut weir, Surface::Redis70, &[VERSIONS, WEIR].concat());
 }
 
 #[test]
 fn answers_like_the_model_what_came_after() {
-    compare(&mut ModelPeer::new(Flavour::Latest), Surface::Latest, WEIR);
+    let weir = weir("memory:");
+    let mut weir = TcpPeer::new("weir", weir.address());
+    compare(&mut ModelPeer::new(Flavour::Latest), &mut weir, Surface::Latest, WEIR);
 }
+
+#[test]
+fn answers_like_the_model_when_killed_in_between() {
+    let mut model = ModelPeer::new(Flavour::Latest);
+    compare(&mut model, &mut Mortal::new(), Surface::Latest, &[WEIR, RESTARTED].concat());
+}
+
+/// Batches of commands between two deaths.
+const BATCHES_A_LIFE: usize = 9;
+
+/// A weir on a folder, killed and started again every now and then.
+struct Mortal {
+    folder: TempDir,
+    server: Server,
+    peer: TcpPeer,
+    protocol: Protocol,
+    batches: usize,
+    /// Whether the connection has something that would die with it: a transaction, watched keys.
+    is_attached: bool,
+}
+
+impl Mortal {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = weir(folder.path());
+        let peer = TcpPeer::new("mortal weir", server.address());
+        Self { folder, server, peer, protocol: Protocol::Resp2, batches: 0, is_attached: false }
+    }
+
+    fn die_and_rise(&mut self) -> io::Result<()> {
+        self.server.kill();
+        self.server = weir(self.folder.path());
+        self.peer = TcpPeer::new("mortal weir", self.server.address());
+        self.peer.connect(self.protocol)
+    }
+
+    fn look_for_attachment(&mut self, commands: &[Vec<Vec<u8>>]) {
+        for words in commands {
+            match words[0].to_ascii_lowercase().as_slice() {
+                b"multi" | b"watch" => self.is_attached = true,
+                b"exec" | b"discard" => self.is_attached = false,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Peer for Mortal {
+    fn name(&self) -> &str {
+        self.peer.name()
+    }
+
+    fn reset(&mut self, protocol: Protocol) -> io::Result<()> {
+        (self.protocol, self.is_attached) = (protocol, false);
+        self.peer.reset(protocol)
+    }
+
+    fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> io::Result<Vec<Value>> {
+        self.batches += 1;
+        if self.batches.is_multiple_of(BATCHES_A_LIFE) && !self.is_attached {
+            self.die_and_rise()?;
+        }
+        self.look_for_attachment(commands);
+        self.peer.run(commands)
+    }
+}
+
+/// What a death takes along, besides connections.
+const RESTARTED: &[Exception] = &[];
