@@ -10,6 +10,7 @@ use std::ops::{ControlFlow, Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use weir_core::{Clock, Error, ErrorKind, SystemClock};
@@ -33,6 +34,21 @@ const LOCK: &str = "LOCK";
 /// Under `everysec`: writers flush themselves once so much, or for so long, is not on disk yet.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A place in the log and how safe everything before it has to be, by the policy in force when it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    head: Lsn,
+    level: Level,
+}
+
+impl Mark {
+    /// Whether it takes a flush of the disk to reach it, not only a write to the system.
+    #[must_use]
+    pub fn is_durable(self) -> bool {
+        self.level == Level::Durable
+    }
+}
 
 /// An embedded broker. Clones are the same engine.
 #[derive(Clone)]
@@ -246,12 +262,43 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Faulted`]: a write or a flush failed, none of those results may leave.
     pub fn flush(&self) -> Result<(), Error> {
-        let level = self.level();
-        self.shared.log.flush_submitted(level).map_err(log_error)?;
-        if level == Level::Durable {
+        self.reach(self.mark())
+    }
+
+    /// What has to be reached before results of everything asked so far may leave.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { head: self.shared.log.submitted(), level: self.level() }
+    }
+
+    /// Waits until a mark is reached.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub fn reach(&self, mark: Mark) -> Result<(), Error> {
+        self.shared.log.commit(mark.head, mark.level).map_err(log_error)?;
+        if mark.level == Level::Durable {
             self.note_flush();
         }
         Ok(())
+    }
+
+    /// Whether a mark is reached, without waiting. When it cannot be any more, that is an answer, too:
+    /// [`Engine::reach`] says why.
+    #[must_use]
+    pub fn is_settled(&self, mark: Mark) -> bool {
+        self.shared.log.reached(mark.level) >= mark.head || self.shared.log.check().is_err()
+    }
+
+    /// Bytes that have to be written before a mark is reached.
+    #[must_use]
+    pub fn unwritten_before(&self, mark: Mark) -> u64 {
+        mark.head.0.saturating_sub(self.shared.log.written().0)
+    }
+
+    /// Has a mark reached by a thread of its own, and `waker` woken when [`Engine::is_settled`] says that it is.
+    pub fn reach_soon(&self, mark: Mark, waker: &Waker) {
+        self.shared.flusher.want(mark.head, mark.level, waker);
     }
 
     /// As [`Engine::flush`], for what was asked up to `head`, see [`Core::head`].

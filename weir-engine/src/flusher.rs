@@ -1,4 +1,4 @@
-//! Durability for tasks: one thread flushes for all that await it, nothing blocks inside a `poll`.
+//! Durability for tasks and event loops: one thread flushes for all that await it, nobody else blocks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,9 @@ use crate::engine::log_error;
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<(Lsn, Waker)>,
-    wanted: bool,
+    waiting: Vec<(Lsn, Level, Waker)>,
+    /// The most that somebody asked for since the last flush began.
+    wanted: Option<Level>,
     running: bool,
     closed: bool,
 }
@@ -41,10 +42,11 @@ impl Flusher {
         self.work.notify_all();
     }
 
-    fn want(self: &Arc<Self>, head: Lsn, waker: &Waker) {
+    /// Has the log brought to `head` as safely as `level` says, and wakes whoever asks when it is there or has failed.
+    pub(crate) fn want(self: &Arc<Self>, head: Lsn, level: Level, waker: &Waker) {
         let mut queue = self.queue.lock().expect("no panic under this lock");
-        queue.waiting.push((head, waker.clone()));
-        queue.wanted = true;
+        queue.waiting.push((head, level, waker.clone()));
+        queue.wanted = Some(safer(queue.wanted.unwrap_or(level), level));
         if !queue.running {
             let own = Arc::downgrade(self);
             let thread = std::thread::Builder::new().name("weir-flush".into()).spawn(move || run(&own));
@@ -52,7 +54,7 @@ impl Flusher {
             if thread.is_err() {
                 // Without a thread the flush happens right here, late but not never.
                 drop(queue);
-                self.flush();
+                self.flush(level);
                 return;
             }
         }
@@ -61,17 +63,16 @@ impl Flusher {
     }
 
     /// One flush, and one batch of wake-ups for all it served.
-    fn flush(&self) {
-        let flushed = self.log.flush_submitted(Level::Durable);
-        let durable = self.log.durable();
+    fn flush(&self, level: Level) {
+        let flushed = self.log.flush_submitted(level);
         let mut queue = self.queue.lock().expect("no panic under this lock");
         let (done, rest) = std::mem::take(&mut queue.waiting)
             .into_iter()
-            .partition(|(head, _)| flushed.is_err() || *head <= durable);
+            .partition(|(head, level, _)| flushed.is_err() || *head <= self.log.reached(*level));
         queue.waiting = rest;
         drop(queue);
-        let done: Vec<(Lsn, Waker)> = done;
-        done.into_iter().for_each(|(_, waker)| waker.wake());
+        let done: Vec<(Lsn, Level, Waker)> = done;
+        done.into_iter().for_each(|(.., waker)| waker.wake());
     }
 }
 
@@ -79,17 +80,23 @@ fn run(flusher: &Weak<Flusher>) {
     while let Some(flusher) = flusher.upgrade() {
         let queue = flusher.queue.lock().expect("no panic under this lock");
         let idle = std::time::Duration::from_millis(200);
-        let waited = flusher.work.wait_timeout_while(queue, idle, |queue| !queue.wanted && !queue.closed);
+        let waited =
+            flusher.work.wait_timeout_while(queue, idle, |queue| queue.wanted.is_none() && !queue.closed);
         let mut queue = waited.expect("no panic under this lock").0;
         if queue.closed {
             return;
         }
-        let wanted = std::mem::take(&mut queue.wanted);
+        let wanted = queue.wanted.take();
         drop(queue);
-        if wanted {
-            flusher.flush();
+        if let Some(level) = wanted {
+            flusher.flush(level);
         }
     }
+}
+
+/// The one of the two that includes the other.
+fn safer(one: Level, other: Level) -> Level {
+    if one == Level::Durable { one } else { other }
 }
 
 /// Resolves when the log is durable far enough, or has failed.
@@ -110,7 +117,7 @@ impl Future for Durable {
             // Says what the first failure was; it writes nothing any more.
             return Poll::Ready(self.flusher.log.commit(self.head, Level::Durable).map_err(log_error));
         }
-        self.flusher.want(self.head, context.waker());
+        self.flusher.want(self.head, Level::Durable, context.waker());
         Poll::Pending
     }
 }

@@ -62,7 +62,7 @@ pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
 #[doc(hidden)]
 pub use digest::Digests;
-pub use engine::{Engine, EntryFields, Turn};
+pub use engine::{Engine, EntryFields, Mark, Turn};
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
 pub use tuning::{IdempotenceDefaults, Lookups};

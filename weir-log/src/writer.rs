@@ -174,17 +174,25 @@ impl Log {
         if self.reached(level) >= upto {
             return Ok(());
         }
-        Err(LogError::NotSubmitted { upto, submitted: Lsn(self.queue().submitted) })
+        Err(LogError::NotSubmitted { upto, submitted: self.submitted() })
+    }
+
+    /// The end of what was submitted so far.
+    #[must_use]
+    pub fn submitted(&self) -> Lsn {
+        Lsn(self.queue().submitted)
     }
 
     /// Commits everything submitted so far; returns its end.
     pub fn flush_submitted(&self, level: Level) -> Result<Lsn, LogError> {
-        let submitted = Lsn(self.queue().submitted);
+        let submitted = self.submitted();
         self.commit(submitted, level)?;
         Ok(submitted)
     }
 
-    fn reached(&self, level: Level) -> Lsn {
+    /// How far the log is as safe as `level` says.
+    #[must_use]
+    pub fn reached(&self, level: Level) -> Lsn {
         match level {
             Level::Written => self.written(),
             Level::Durable => self.durable(),

@@ -46,7 +46,7 @@ impl Default for Limits {
             queued_bytes: 64 << 20,
             client_commands: 64,
             turn_commands: 256,
-            round_commands: 4_096,
+            round_commands: 1_024,
             spin: if processors > 1 { Duration::from_micros(50) } else { Duration::ZERO },
         }
     }

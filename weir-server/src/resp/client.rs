@@ -125,6 +125,8 @@ pub(crate) struct Client {
     pub(crate) buffer_bytes: usize,
     /// Channels and patterns it has subscribed to.
     pub(crate) subscriptions: usize,
+    /// Answers and messages for it that were made and not rendered yet.
+    pub(crate) unrendered: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
     pub(crate) owed: usize,
     /// Whether its next command waits for a part of the index to be read.
@@ -163,6 +165,7 @@ impl Client {
             leaves_no_trace: false,
             buffer_bytes: 0,
             subscriptions: 0,
+            unrendered: 0,
             owed: 0,
             is_aside: false,
             asked_again: 0,
@@ -176,6 +179,20 @@ impl Client {
     /// Who it has authenticated as.
     pub(crate) fn user_name(&self) -> &[u8] {
         &self.user.name
+    }
+
+    /// One of its answers was rendered or begun; `pending` is the weight of those begun. What others weigh that wait for
+    /// the disk is not known one by one, so it counts until the last of them is rendered.
+    pub(crate) fn rendered(&mut self, pending: usize) {
+        self.unrendered = self.unrendered.saturating_sub(1);
+        self.weigh(pending);
+    }
+
+    /// `pending` is what answers weigh that are begun and not rendered.
+    pub(crate) fn weigh(&mut self, pending: usize) {
+        if self.unrendered == 0 {
+            self.owed = pending;
+        }
     }
 
     /// Whether its next command may be executed now.

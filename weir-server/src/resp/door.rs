@@ -42,6 +42,19 @@ pub(crate) struct Outgoing {
     pub(crate) tells_state: bool,
 }
 
+impl Outgoing {
+    /// What leaves in its place when what it says may not survive a crash: an error if it tells of keys, nothing if it is
+    /// a message.
+    pub(crate) fn failed(mut self) -> Self {
+        if self.is_message {
+            self.reply = Reply::Nothing;
+        } else if self.tells_state {
+            self.reply = Reply::error(errors::FLUSH_FAILED);
+        }
+        self
+    }
+}
+
 /// A time in which clients wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pause {
@@ -189,20 +202,24 @@ impl Door {
         }
         client.owed += weight(&reply);
         if !matches!(reply, Reply::Nothing) {
+            client.unrendered += 1;
             self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
         }
     }
 
     /// Sends an answer that is a message, too: CLIENT REPLY does not hold it back.
     pub(crate) fn confirm(&mut self, to: ClientNo, reply: Reply) {
-        let proto = self.client(to).proto;
+        let client = self.client(to);
+        client.unrendered += 1;
+        let proto = client.proto;
         self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
     }
 
     /// Sends the messages that nobody asked for behind the answers so far.
     pub(crate) fn send_messages(&mut self) {
         for (to, reply) in self.messages.drain(..) {
-            let Some(client) = self.clients.get(to) else { continue };
+            let Some(client) = self.clients.get_mut(to) else { continue };
+            client.unrendered += 1;
             if let Reply::Shared(bytes) = &reply {
                 self.message_bytes += bytes.len();
             }
@@ -298,15 +315,6 @@ impl Door {
         if let Some(blocked) = client.blocked.take() {
             turn.cancel(blocked.waiter);
             self.timers.remove(&blocked, no);
-        }
-    }
-
-    /// Makes every answer of the round that tells of keys an error, because what it says may not survive a crash.
-    /// Messages are dropped.
-    pub(crate) fn fail_round(&mut self) {
-        self.outbox.retain(|outgoing| !outgoing.is_message);
-        for outgoing in self.outbox.iter_mut().filter(|outgoing| outgoing.tells_state) {
-            outgoing.reply = Reply::error(errors::FLUSH_FAILED);
         }
     }
 

@@ -20,6 +20,7 @@ mod dispatch;
 mod door;
 mod errors;
 mod glob;
+mod held;
 mod keyspec;
 mod latency;
 mod link;

@@ -17,6 +17,7 @@ use super::client::{Client, ClientNo, Closing, Peer};
 use super::config::Config;
 use super::dispatch;
 use super::door::Door;
+use super::held::Held;
 use super::link::{Link, Received};
 use super::pool::Pool;
 use super::readers::{ForClient, Outcome, Readers, Task};
@@ -57,6 +58,7 @@ pub struct Server {
     /// Clients whose sockets may have bytes.
     readable: Vec<ClientNo>,
     readers: Readers,
+    held: Held,
     /// Clients that have answers to take.
     sending: Vec<ClientNo>,
     /// When to try accepting again although no event tells so.
@@ -122,6 +124,7 @@ impl Server {
         }));
         Ok(Self {
             readers: Readers::new(engine.clone(), waker.clone()),
+            held: Held::new(waker.clone()),
             engine,
             poll,
             events: Events::with_capacity(EVENTS),
@@ -386,6 +389,7 @@ impl Server {
             queue: &mut self.queue,
             sending: &mut self.sending,
             readers: &mut self.readers,
+            held: &mut self.held,
             decode_limits,
         };
         let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
@@ -428,7 +432,7 @@ impl Server {
                     client.closing = Closing::Now;
                 }
             }
-            client.owed = link.pending_weight();
+            client.weigh(link.pending_weight());
             if client.closing != Closing::No {
                 self.door.leaving.push(who);
             } else if may_queue(link, client, limits) {
@@ -463,12 +467,21 @@ impl Server {
         if self.door.leaving.is_empty() {
             return;
         }
+        let mut staying = Vec::new();
         let mut turn = self.engine.turn();
         for who in std::mem::take(&mut self.door.leaving) {
             let Some(link) = self.links[who.index()].as_mut() else { continue };
-            let closing = self.door.client(who).closing;
+            let client = self.door.client(who);
+            let (closing, is_answered) = (client.closing, client.unrendered == 0);
+            if closing != Closing::Now && !is_answered {
+                staying.push(who);
+                continue;
+            }
             if closing == Closing::AfterReplies && !link.is_settled() && !link.is_finished {
                 continue;
+            }
+            if !is_answered {
+                self.held.forget(who);
             }
             link.release(&mut self.buffered);
             drop(link.socket_mut().deregister(self.poll.registry()));
@@ -476,6 +489,7 @@ impl Server {
             self.door.release(who, &mut turn);
             self.door.clients.remove(who);
         }
+        self.door.leaving = staying;
     }
 
     /// Executes what was received, answers it, and waits a little for clients to take their answers.
@@ -488,7 +502,7 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_idle = self.queue.is_empty() && self.readers.is_idle();
+            let is_idle = self.queue.is_empty() && self.readers.is_idle() && self.held.is_empty();
             let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;

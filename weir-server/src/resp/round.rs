@@ -1,19 +1,22 @@
-//! One round: requests are decoded, executed in short turns of the engine, flushed once, and answered.
+//! One round: requests are decoded, executed in short turns of the engine, flushed once, and answered, at once or when
+//! the flush has ended.
 //!
 //! Clients take turns: each has at most [`crate::Limits::client_commands`] commands in a batch, then goes to the back
 //! of the queue. Decoding happens before the engine's lock is taken, rendering after it is released.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use weir_engine::{Engine, Turn};
+use weir_engine::{Engine, Mark, Turn};
 use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 
 use crate::Limits;
 
 use super::client::{Client, ClientNo, Closing};
 use super::dispatch::{self, Pause};
-use super::door::Door;
+use super::door::{Door, Outgoing};
 use super::errors;
+use super::held::{Held, HeldRound};
 use super::latency::Event;
 use super::link::Link;
 use super::notify;
@@ -69,6 +72,7 @@ pub(crate) struct Round<'a> {
     pub(crate) queue: &'a mut VecDeque<ClientNo>,
     pub(crate) sending: &'a mut Vec<ClientNo>,
     pub(crate) readers: &'a mut Readers,
+    pub(crate) held: &'a mut Held,
     pub(crate) decode_limits: weir_resp::Limits,
 }
 
@@ -78,6 +82,9 @@ impl<'a> Round<'a> {
     /// `first` runs at the start of the first turn, when `needs_turn` says there is something for it to do. Answers whose
     /// requests there were.
     pub(crate) fn run(&mut self, needs_turn: bool, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) -> Crowd {
+        while let Some(round) = self.held.take_settled(self.engine) {
+            self.release(round);
+        }
         let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
@@ -98,7 +105,7 @@ impl<'a> Round<'a> {
             }
         }
         if executed > 0 || needs_turn {
-            self.finish();
+            self.finish(crowd);
         }
         crowd
     }
@@ -251,40 +258,63 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Flushes, renders every answer of the round and notes whose sockets are to be written.
-    fn finish(&mut self) {
-        let before = self.door.clock.elapsed();
-        if self.engine.flush().is_err() {
-            self.door.fail_round();
-        }
-        let now = self.door.clock.elapsed();
-        let clock = &self.door.clock;
-        self.door.latency.note(Event::Flush, now.saturating_sub(before), || clock.now().0 / 1_000);
-        self.door.stats.sample(now, &self.door.counters);
-        let pause = self.door.config.limits.output_pause_bytes;
+    /// Flushes and answers what was executed, or leaves that for later when it would take long.
+    fn finish(&mut self, crowd: Crowd) {
+        let since = self.door.clock.elapsed();
+        self.door.stats.sample(since, &self.door.counters);
         self.door.message_bytes = 0;
-        let mut outbox = std::mem::take(&mut self.door.outbox);
-        for outgoing in outbox.drain(..) {
-            let Some(link) = self.links[outgoing.to.index()].as_mut() else { continue };
-            let closing = self.door.clients.get(outgoing.to).map(|client| client.closing);
-            if outgoing.is_message && closing == Some(Closing::Now) {
-                continue;
+        let mut answers = std::mem::take(&mut self.door.outbox);
+        let mark = self.engine.mark();
+        if self.held.should_hold(self.engine, mark, crowd) {
+            self.held.hold(self.engine, mark, &mut answers, since);
+        } else {
+            while let Some(round) = self.held.take_first() {
+                self.release(round);
             }
-            if outgoing.is_message && link.heap_bytes() > self.door.config.limits.output_bytes {
-                tracing::warn!("a client was disconnected: it does not take the messages sent to it");
-                self.door.close(outgoing.to, Closing::Now);
-                continue;
-            }
-            link.answer(outgoing.reply, outgoing.proto, self.engine, self.pool, pause);
-            if !link.in_sending {
-                link.in_sending = true;
-                self.sending.push(outgoing.to);
-            }
-            if let Some(client) = self.door.clients.get_mut(outgoing.to) {
-                client.owed = link.pending_weight();
-            }
+            self.answer(mark, &mut answers, since);
         }
-        self.door.outbox = outbox;
+        self.door.outbox = answers;
+    }
+
+    /// Answers a round that was held.
+    fn release(&mut self, mut round: HeldRound) {
+        self.answer(round.mark, &mut round.answers, round.since);
+        self.held.give_back(round.answers);
+    }
+
+    /// Waits until a mark is reached, if it is not yet, then sends these answers on their way, or others if it failed.
+    fn answer(&mut self, mark: Mark, answers: &mut Vec<Outgoing>, since: Duration) {
+        let is_safe = self.engine.reach(mark).is_ok();
+        let took = self.door.clock.elapsed().saturating_sub(since);
+        let clock = &self.door.clock;
+        self.door.latency.note(Event::Flush, took, || clock.now().0 / 1_000);
+        for outgoing in answers.drain(..) {
+            self.deliver(if is_safe { outgoing } else { outgoing.failed() });
+        }
+    }
+
+    /// Renders an answer, or begins to, and notes that the socket is to be written.
+    fn deliver(&mut self, outgoing: Outgoing) {
+        let Outgoing { to, proto, reply, is_message, .. } = outgoing;
+        let limits = &self.door.config.limits;
+        let (Some(link), Some(client)) = (self.links[to.index()].as_mut(), self.door.clients.get_mut(to))
+        else {
+            return;
+        };
+        if is_message && client.closing == Closing::Now {
+            return client.rendered(link.pending_weight());
+        }
+        if is_message && link.heap_bytes() > limits.output_bytes {
+            tracing::warn!("a client was disconnected: it does not take the messages sent to it");
+            client.rendered(link.pending_weight());
+            return self.door.close(to, Closing::Now);
+        }
+        link.answer(reply, proto, self.engine, self.pool, limits.output_pause_bytes);
+        client.rendered(link.pending_weight());
+        if !link.in_sending {
+            link.in_sending = true;
+            self.sending.push(to);
+        }
     }
 }
 

@@ -1,0 +1,117 @@
+//! Answers that wait for the log, round by round, while the rounds after them are executed.
+//!
+//! A round that has to be flushed to disk, or that wrote a lot, leaves the waiting to a thread of the engine's: other
+//! clients' commands are read and executed meanwhile, and their flush begins when the first has ended.
+//!
+//! Invariants:
+//! * Answers leave in the order of their rounds, so nobody sees what may be lost, and each client gets its own in order.
+//! * What is held is bounded by [`ANSWERS_MAX`]; beyond it the next round waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Wake, Waker as TaskWaker};
+use std::time::Duration;
+
+use mio::Waker;
+use weir_engine::{Engine, Mark};
+
+use super::client::ClientNo;
+use super::door::Outgoing;
+use super::spin::Crowd;
+
+/// Answers held at most, in all rounds together.
+const ANSWERS_MAX: usize = 65_536;
+/// A round that has to write so many bytes leaves that to another thread, where no flush is asked for. Handing over
+/// costs about as much as writing a tenth of it.
+const WRITE_BEHIND_BYTES: u64 = 256 << 10;
+
+/// A round that is executed and not answered.
+#[derive(Debug)]
+pub(crate) struct HeldRound {
+    pub(crate) mark: Mark,
+    pub(crate) answers: Vec<Outgoing>,
+    /// When it began to wait, on the clock's monotonic scale.
+    pub(crate) since: Duration,
+}
+
+/// Rounds whose answers wait.
+#[derive(Debug)]
+pub(crate) struct Held {
+    rounds: VecDeque<HeldRound>,
+    /// Answers in them.
+    count: usize,
+    /// An empty list to reuse.
+    spare: Vec<Outgoing>,
+    waker: TaskWaker,
+}
+
+/// Wakes the reactor's poll.
+struct Bell(Arc<Waker>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // A waker fails only when the poll is gone, and then nobody waits for it.
+        drop(self.0.wake());
+    }
+}
+
+impl Held {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        let waker = TaskWaker::from(Arc::new(Bell(waker)));
+        Self { rounds: VecDeque::new(), count: 0, spare: Vec::new(), waker }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rounds.is_empty()
+    }
+
+    /// Whether a round should be held instead of waited for: others are held, or the wait is long and there are others
+    /// to serve meanwhile. A single client has nothing to gain from it.
+    pub(crate) fn should_hold(&self, engine: &Engine, mark: Mark, crowd: Crowd) -> bool {
+        if self.count > ANSWERS_MAX {
+            return false;
+        }
+        let unwritten = engine.unwritten_before(mark);
+        let is_long =
+            if mark.is_durable() { !engine.is_settled(mark) } else { unwritten >= WRITE_BEHIND_BYTES };
+        !self.is_empty() || (is_long && crowd == Crowd::Several)
+    }
+
+    /// Holds the answers of a round, leaving an empty list in their place.
+    pub(crate) fn hold(&mut self, engine: &Engine, mark: Mark, answers: &mut Vec<Outgoing>, since: Duration) {
+        let answers = std::mem::replace(answers, std::mem::take(&mut self.spare));
+        self.count += answers.len();
+        self.rounds.push_back(HeldRound { mark, answers, since });
+        engine.reach_soon(mark, &self.waker);
+    }
+
+    /// The oldest round, when it need not wait any longer.
+    pub(crate) fn take_settled(&mut self, engine: &Engine) -> Option<HeldRound> {
+        if !engine.is_settled(self.rounds.front()?.mark) {
+            return None;
+        }
+        self.take_first()
+    }
+
+    /// The oldest round.
+    pub(crate) fn take_first(&mut self) -> Option<HeldRound> {
+        let first = self.rounds.pop_front()?;
+        self.count -= first.answers.len();
+        Some(first)
+    }
+
+    /// Takes a list back to reuse it.
+    pub(crate) fn give_back(&mut self, list: Vec<Outgoing>) {
+        debug_assert!(list.is_empty(), "its answers have left");
+        self.spare = list;
+    }
+
+    /// A client has gone: its place may be given to another, which must not get its answers.
+    pub(crate) fn forget(&mut self, who: ClientNo) {
+        for round in &mut self.rounds {
+            let before = round.answers.len();
+            round.answers.retain(|outgoing| outgoing.to != who);
+            self.count -= before - round.answers.len();
+        }
+    }
+}
