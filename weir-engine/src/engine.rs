@@ -290,12 +290,6 @@ impl Engine {
         self.shared.log.reached(mark.level) >= mark.head || self.shared.log.check().is_err()
     }
 
-    /// Bytes that have to be written before a mark is reached.
-    #[must_use]
-    pub fn unwritten_before(&self, mark: Mark) -> u64 {
-        mark.head.0.saturating_sub(self.shared.log.written().0)
-    }
-
     /// Has a mark reached by a thread of its own, and `waker` woken when [`Engine::is_settled`] says that it is.
     pub fn reach_soon(&self, mark: Mark, waker: &Waker) {
         self.shared.flusher.want(mark.head, mark.level, waker);

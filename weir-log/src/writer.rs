@@ -21,7 +21,9 @@ use crate::segment::Segment;
 use crate::stats::Stopwatch;
 use crate::{LogError, Lsn};
 
-/// Chunks up to this size are put together while they wait, so that they cost one write.
+/// Chunks are put together while they wait, so that they cost one write: small ones only, since copying much costs more
+/// than another write, and up to this size.
+const MERGE_SMALL: usize = 16 << 10;
 const MERGE_MAX: usize = 256 << 10;
 /// Buffers kept for reuse, and how large one of them may be.
 const FREE_MAX: usize = 4;
@@ -111,9 +113,8 @@ impl Queue {
     pub(crate) fn hand_over(&mut self, chunk: &mut Chunk, head: u64) {
         self.submitted = head;
         let waiting = self.chunks.back_mut();
-        if let Some(last) =
-            waiting.filter(|last| last.end() == chunk.at && last.bytes.len() + chunk.len() <= MERGE_MAX)
-        {
+        let fits = |last: &&mut Chunk| last.end() == chunk.at && last.bytes.len() + chunk.len() <= MERGE_MAX;
+        if let Some(last) = waiting.filter(|last| chunk.len() <= MERGE_SMALL && fits(last)) {
             last.bytes.extend_from_slice(&chunk.bytes[chunk.lead..]);
             let buffer = std::mem::take(&mut chunk.bytes);
             *chunk = Chunk::starting_at(head, chunk.salt, buffer);

@@ -176,7 +176,7 @@ fn note(door: &mut Door, who: ClientNo, command: &'static Command, args: Request
 /// Finds the row, its function, and whether there are enough words.
 fn resolve(door: &mut Door, args: Request<'_>) -> Result<(&'static Command, RunFn), Cow<'static, [u8]>> {
     let name = args.get(0).unwrap_or_default();
-    let Some(command) = door.table.find(name) else {
+    let Some(command) = door.table.find_next(name) else {
         return Err(errors::unknown_command(name, args.skip(1).iter()).into());
     };
     let (command, run) = match command.run {

@@ -1,7 +1,8 @@
 //! Answers that wait for the log, round by round, while the rounds after them are executed.
 //!
-//! A round that has to be flushed to disk, or that wrote a lot, leaves the waiting to a thread of the engine's: other
-//! clients' commands are read and executed meanwhile, and their flush begins when the first has ended.
+//! A round that has to be flushed to disk leaves the waiting to a thread of the engine's: other clients' commands are
+//! read and executed meanwhile, and their flush begins when the first has ended. What need only be written, to the
+//! system's memory, is written at once: handing that over gains nothing.
 //!
 //! Invariants:
 //! * Answers leave in the order of their rounds, so nobody sees what may be lost, and each client gets its own in order.
@@ -21,9 +22,6 @@ use super::spin::Crowd;
 
 /// Answers held at most, in all rounds together.
 const ANSWERS_MAX: usize = 65_536;
-/// A round that has to write so many bytes leaves that to another thread, where no flush is asked for. Handing over
-/// costs about as much as writing a tenth of it.
-const WRITE_BEHIND_BYTES: u64 = 256 << 10;
 
 /// A round that is executed and not answered.
 #[derive(Debug)]
@@ -71,10 +69,7 @@ impl Held {
         if self.count > ANSWERS_MAX {
             return false;
         }
-        let unwritten = engine.unwritten_before(mark);
-        let is_long =
-            if mark.is_durable() { !engine.is_settled(mark) } else { unwritten >= WRITE_BEHIND_BYTES };
-        !self.is_empty() || (is_long && crowd == Crowd::Several)
+        !self.is_empty() || (mark.is_durable() && crowd == Crowd::Several && !engine.is_settled(mark))
     }
 
     /// Holds the answers of a round, leaving an empty list in their place.

@@ -31,14 +31,29 @@ pub(crate) struct CommandStat {
 pub(crate) struct Stats {
     /// By the address of the row, which is unique and costs nothing to hash.
     commands: HashMap<usize, (&'static Command, CommandStat), foldhash::fast::FixedState>,
+    /// The command counted last, and what of it does not stand in `commands` yet: most commands are like the one before.
+    last: Option<(&'static Command, CommandStat)>,
     errors: BTreeMap<Box<[u8]>, u64>,
     samples: VecDeque<(Duration, DoorCounts)>,
 }
 
 impl Stats {
+    /// What is counted of a command, to be added to.
     pub(crate) fn of(&mut self, command: &'static Command) -> &mut CommandStat {
+        if self.last.as_ref().is_none_or(|(last, _)| !std::ptr::eq(*last, command)) {
+            self.put_last_away();
+        }
+        &mut self.last.get_or_insert((command, CommandStat::default())).1
+    }
+
+    fn put_last_away(&mut self) {
+        let Some((command, more)) = self.last.take() else { return };
         let row = std::ptr::from_ref(command) as usize;
-        &mut self.commands.entry(row).or_insert((command, CommandStat::default())).1
+        let stat = &mut self.commands.entry(row).or_insert((command, CommandStat::default())).1;
+        stat.calls += more.calls;
+        stat.time += more.time;
+        stat.rejected += more.rejected;
+        stat.failed += more.failed;
     }
 
     /// Counts an error by its first word.
@@ -53,7 +68,8 @@ impl Stats {
     }
 
     /// Commands that were called or refused, by name.
-    pub(crate) fn commands(&self) -> Vec<(&'static Command, CommandStat)> {
+    pub(crate) fn commands(&mut self) -> Vec<(&'static Command, CommandStat)> {
+        self.put_last_away();
         let mut all: Vec<_> = self.commands.values().copied().collect();
         all.sort_unstable_by_key(|(command, _)| command.name);
         all

@@ -32,7 +32,7 @@ fn xadd(call: &mut Call<'_, '_>) -> Answer {
     if id == NewId::Exact(EntryId::MIN) {
         return Err("ERR The ID specified in XADD must be greater than 0-0".into());
     }
-    let fields: SmallVec<[&[u8]; 32]> = strings.iter().collect();
+    let fields: SmallVec<[&[u8]; 16]> = strings.iter().collect();
     let append = Append {
         id,
         fields: &fields,
