@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("folders", folders),
     ("records", records),
     ("snapshots", snapshots),
+    ("payloads", payloads),
 ];
 
 /// The RESP decoder of the server.
@@ -70,6 +71,13 @@ pub fn snapshots(data: &[u8]) {
     fuzz::load_edited(&sample().snapshot, &sample().later, data);
 }
 
+/// A changed payload of `DUMP` with a good checksum, restored, used and opened again. The first byte says which.
+pub fn payloads(data: &[u8]) {
+    let payloads = &sample().payloads;
+    let (which, edits) = data.split_first().map_or((0, data), |(which, edits)| (usize::from(*which), edits));
+    fuzz::restore_edited(&payloads[which % payloads.len()], edits);
+}
+
 /// What an engine left behind that has done a bit of everything.
 struct Sample {
     folder: Folder,
@@ -77,6 +85,8 @@ struct Sample {
     snapshot: Vec<u8>,
     /// Records behind the snapshot.
     later: Vec<(u64, Vec<u8>)>,
+    /// What DUMP answers for each of its keys.
+    payloads: Vec<Vec<u8>>,
 }
 
 fn sample() -> &'static Sample {
@@ -90,6 +100,8 @@ fn sample() -> &'static Sample {
         let from = u64::from_str_radix(from, 16).expect("its name says where it begins");
         let later: Vec<_> = records.iter().filter(|(lsn, _)| *lsn >= from).cloned().collect();
         assert!(!later.is_empty() && later.len() < records.len());
-        Sample { snapshot: snapshot.clone(), later, records, folder }
+        let payloads = fuzz::payloads_of(&folder);
+        assert!(payloads.len() > 2);
+        Sample { snapshot: snapshot.clone(), later, records, payloads, folder }
     })
 }

@@ -7,6 +7,7 @@ use weir_core::EntryId;
 
 use crate::block::BLOCK_MAX;
 use crate::group::{Group, NO_CONSUMER};
+use crate::node::NODE_BYTES_MAX;
 use crate::stream::{CLOSED_NODES_MAX, Stream};
 
 /// Takes what was found, one finding at a time.
@@ -59,7 +60,7 @@ impl Stream {
         let closed = self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.closed);
         check(closed.len() <= CLOSED_NODES_MAX, say, || format!("{} closed nodes", closed.len()));
         for node in closed.iter().chain([&self.node]) {
-            check(node.deleted <= node.count && node.bytes < 1 << 48, say, || {
+            check(node.deleted <= node.count && node.bytes <= NODE_BYTES_MAX, say, || {
                 format!("a node has lost {} of {} entries", node.deleted, node.count)
             });
         }

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind, Timestamp};
 
+use crate::admission::COUNTED_MAX;
 use crate::api::{Cold, EntryRef, Halt, KeyRef};
 use crate::core::{Core, Found};
 use crate::engine::Engine;
@@ -84,15 +85,19 @@ impl KeyCopy {
             }
             Some(())
         })?;
-        head.is_none_or(|head| head.last_id >= last && head.entries_added >= entries).then_some(())
+        let fits = |head: StreamHead| {
+            let counters = head.idempotent_added.max(head.idempotent_duplicates);
+            head.last_id >= last && head.entries_added >= entries && counters < COUNTED_MAX
+        };
+        head.is_none_or(fits).then_some(())
     }
 
     /// The payload, as `DUMP` answers it.
     #[must_use]
-    pub fn payload(&self) -> Vec<u8> {
-        let mut bytes = self.payload.clone();
-        bytes.extend_from_slice(&crc32c(&self.payload).to_le_bytes());
-        bytes
+    pub fn into_payload(mut self) -> Vec<u8> {
+        let crc = crc32c(&self.payload);
+        self.payload.extend_from_slice(&crc.to_le_bytes());
+        self.payload
     }
 
     fn read(&self, visit: &mut dyn FnMut(Item<'_>) -> Option<()>) -> Option<()> {
@@ -451,5 +456,95 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     for row in group.pending.handed_back() {
         put_id(out, row.id);
         put_signed(out, row.deliveries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weir_core::ManualClock;
+    use weir_log::{LogOptions, MemoryDisk};
+
+    use super::*;
+    use crate::api::NamespaceNo;
+    use crate::options::{Fsync, Options};
+
+    const KEY: KeyRef<'_> = KeyRef { ns: NamespaceNo(0), name: b"s" };
+
+    fn open(disk: &MemoryDisk) -> Engine {
+        let log = LogOptions { segment_bytes: 64 << 10, ring_bytes: 64 << 10, ..LogOptions::default() };
+        let options = Options { log, fsync: Fsync::No, background: false, ..Options::default() };
+        let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+        Engine::open(Arc::new(disk.clone()), clock, options).expect("the folder opens")
+    }
+
+    /// A payload with one entry and whatever head somebody likes to claim.
+    fn payload(node: Node, (added, idempotent_added): (u64, u64)) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&[VERSION, STREAM]);
+        put_id(&mut out, EntryId::new(5, 0));
+        put_id(&mut out, EntryId::MIN);
+        put(&mut out, added);
+        IdempotenceLimits::default().encode(&mut out);
+        node.encode(&mut out);
+        put(&mut out, idempotent_added);
+        put(&mut out, 0);
+        put(&mut out, 0);
+        put(&mut out, 0);
+        put(&mut out, 1);
+        put_id(&mut out, EntryId::new(5, 0));
+        put(&mut out, 2 | 1);
+        put_bytes(&mut out, b"field");
+        put_bytes(&mut out, b"value");
+        let crc = crc32c(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Puts a payload in place, goes on with it, and opens the folder again, with and without a snapshot.
+    fn survives(payload: &[u8]) {
+        let copy = KeyCopy::parse(payload).expect("it makes sense");
+        let disk = MemoryDisk::new();
+        let mut engine = open(&disk);
+        assert!(engine.turn().put_copy(KEY, &copy, None, false, "restore").expect("it is put in place"));
+        for _ in 0..2 {
+            let fields: [&[u8]; 2] = [b"f", b"v"];
+            let id = crate::api::NewId::Auto;
+            let request = crate::api::Append { id, fields: &fields, create: true, trim: None, producer: None };
+            for _ in 0..3 {
+                engine.turn().append(KEY, &request).expect("entries are added");
+            }
+            let first = engine.turn().stream_info(KEY).expect("it is there").first_id;
+            engine.turn().delete(KEY, &[first]).expect("it is deleted");
+            engine.sync().expect("memory has no faults");
+            let before = engine.dump().expect("memory has no faults");
+            drop(engine);
+            engine = open(&disk);
+            assert_eq!(engine.dump().expect("memory has no faults"), before);
+            assert!(engine.verify().expect("memory has no faults").is_clean());
+            engine.snapshot().expect("memory has no faults");
+        }
+        drop(engine);
+        assert_eq!(open(&disk).turn().len(KEY).expect("it is there"), 5);
+    }
+
+    #[test]
+    fn whatever_a_payload_claims_the_folder_opens_again() {
+        let node = Node { count: 1, deleted: 0, bytes: 20, master: EntryId::new(5, 0), names_hash: 1 };
+        survives(&payload(node, (1, 0)));
+        survives(&payload(Node { count: 1_000, ..node }, (1, 0)));
+        survives(&payload(Node { count: u32::MAX, deleted: u32::MAX, ..node }, (1, 0)));
+        survives(&payload(Node { bytes: crate::node::NODE_BYTES_MAX, ..node }, (u64::MAX, COUNTED_MAX - 1)));
+        survives(&payload(Node { master: EntryId::MAX, names_hash: 0, ..node }, (1, 0)));
+        survives(&payload(Node::default(), (1, 0)));
+    }
+
+    #[test]
+    fn counters_that_would_overflow_are_refused() {
+        let node = Node::default();
+        assert!(KeyCopy::parse(&payload(node, (0, 0))).is_err());
+        assert!(KeyCopy::parse(&payload(node, (1, u64::MAX))).is_err());
+        assert!(KeyCopy::parse(&payload(Node { deleted: 1, ..node }, (1, 0))).is_err());
     }
 }

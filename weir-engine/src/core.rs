@@ -150,14 +150,14 @@ impl Core {
     /// Logs and applies a record; returns the slot of a key that came to be.
     #[inline]
     pub(crate) fn commit(&mut self, slot: Option<u32>, record: &Record<'_>) -> Option<u32> {
-        let lsn = self.appender.append(|out| record.encode(out));
+        let lsn = log_record(&self.state, &mut self.appender, slot, record);
         self.state.apply(slot, lsn, record)
     }
 
     /// Logs and applies a record about a key.
     #[inline]
     pub(crate) fn commit_to(&mut self, found: Found, record: &Record<'_>) {
-        let lsn = self.appender.append(|out| record.encode(out));
+        let lsn = log_record(&self.state, &mut self.appender, Some(found.slot), record);
         self.state.apply(Some(found.slot), lsn, record);
     }
 
@@ -168,7 +168,7 @@ impl Core {
         let Some(stream) = key.stream() else { return };
         let block = Arc::new(stream.tail.block.clone());
         let record = Record::Block { key: key.no, block: Cow::Borrowed(&block) };
-        let lsn = appender.append(|out| record.encode(out));
+        let lsn = log_record(state, appender, Some(found.slot), &record);
         state.apply(Some(found.slot), lsn, &record);
         // Until it is written it can be read from nowhere else.
         blocks.insert(lsn, block);
@@ -360,4 +360,16 @@ impl Core {
     pub fn take_events(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.events)
     }
+}
+
+/// Logs a record. What recovery would not understand or would refuse is a defect of whoever wrote it: the folder could
+/// not be opened again. Debug builds, and with them every test, look at each record.
+#[inline]
+fn log_record(state: &State, appender: &mut Appender, slot: Option<u32>, record: &Record<'_>) -> Lsn {
+    debug_assert!(state.admits(slot, appender.head(), record), "recovery would refuse {record:?}");
+    appender.append(|out| {
+        let from = out.len();
+        record.encode(out);
+        debug_assert!(Record::decode(&out[from..]).is_some(), "recovery would not understand {record:?}");
+    })
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use weir_core::{EntryId, ManualClock, Timestamp};
 use weir_log::{Disk, Log, LogOptions, Lsn, MemoryDisk, Open};
 
-use crate::api::{GroupReadFrom, Halt, KeyRef, NamespaceNo, ReadGroup, ReadLimits};
+use crate::api::{GroupReadFrom, Halt, KeyRef, NamespaceNo, Range, ReadGroup, ReadLimits};
+use crate::copying::KeyCopy;
 use crate::engine::Engine;
 use crate::options::{Fsync, Options};
 use crate::record::Record;
@@ -267,4 +268,77 @@ pub fn load_edited(snapshot: &[u8], records: &[(u64, Vec<u8>)], data: &[u8]) -> 
         return false;
     }
     replay(&mut state, records)
+}
+
+/// What `DUMP` answers for each key of a folder.
+pub fn payloads_of(folder: &Folder) -> Vec<Vec<u8>> {
+    let engine = open(&disk_with(folder));
+    let mut keys = Vec::new();
+    engine.each_key(64, &mut |key, _, _| keys.push((key.ns, key.name.clone())));
+    let mut payloads = Vec::new();
+    for (ns, name) in keys {
+        let mut image = None;
+        let key = KeyRef { ns: NamespaceNo(ns), name: &name };
+        retry(&engine, || engine.turn().image(key).map(|found| image = found));
+        if let Some(image) = image {
+            payloads.push(engine.complete(image).expect("memory has no faults").into_payload());
+        }
+    }
+    payloads
+}
+
+fn open(disk: &MemoryDisk) -> Engine {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+    Engine::open(Arc::new(disk.clone()), clock, options()).expect("what an engine wrote opens")
+}
+
+/// Edits a payload of `DUMP` as if it had a valid checksum and puts it in place. What is accepted is used, and opened
+/// again: from the log alone, and from a snapshot.
+///
+/// # Panics
+/// When the folder does not open, or the engine breaks an invariant.
+pub fn restore_edited(payload: &[u8], data: &[u8]) -> bool {
+    let mut body = payload.split_last_chunk::<4>().map_or(payload, |(body, _)| body).to_vec();
+    for edit in edits(data) {
+        edit.change(&mut body);
+    }
+    let crc = crc32c::crc32c(&body);
+    body.extend_from_slice(&crc.to_le_bytes());
+    let Ok(copy) = KeyCopy::parse(&body) else { return false };
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    let key = KeyRef { ns: NamespaceNo(0), name: b"forged" };
+    let mut placed = false;
+    retry(&engine, || engine.turn().put_copy(key, &copy, None, false, "restore").map(|done| placed = done));
+    if !placed {
+        return false;
+    }
+    let engine = reopened(&disk, engine);
+    delete_some(&engine, key);
+    use_it(&engine);
+    let engine = reopened(&disk, engine);
+    delete_some(&engine, key);
+    drop(reopened(&disk, engine));
+    true
+}
+
+fn delete_some(engine: &Engine, key: KeyRef<'_>) {
+    let range = Range { start: EntryId::MIN, end: EntryId::MAX, count: Some(40), reverse: false };
+    let mut found = Vec::new();
+    retry(engine, || engine.turn().range(key, &range).map(|refs| found = refs.unwrap_or_default()));
+    for entry in found.iter().step_by(3) {
+        retry(engine, || engine.turn().delete(key, &[entry.id]).map(drop));
+    }
+}
+
+/// Opens a folder again: the same state, and nothing wrong with it.
+fn reopened(disk: &MemoryDisk, engine: Engine) -> Engine {
+    engine.sync().expect("memory has no faults");
+    let before = engine.dump().expect("memory has no faults");
+    drop(engine);
+    let engine = open(disk);
+    assert_eq!(engine.dump().expect("memory has no faults"), before, "opened again it is another");
+    let verified = engine.verify().expect("memory has no faults");
+    assert!(verified.is_clean(), "{:#?}", verified.problems);
+    engine
 }

@@ -24,7 +24,10 @@ impl Default for NodeLimits {
     }
 }
 
-/// The last node of a stream.
+/// No node is larger, whatever a payload of RESTORE claims.
+pub(crate) const NODE_BYTES_MAX: u64 = (1 << 48) - 1;
+
+/// A node of a stream: an estimate of what Redis would keep, on which nothing but the beginnings of nodes depends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Node {
     /// Entries in it, deleted ones included; 0 = there is no node.
@@ -43,7 +46,7 @@ impl Node {
             return true;
         }
         let counters =
-            integer(i64::from(self.count - self.deleted.min(self.count))) + integer(i64::from(self.deleted));
+            integer(i64::from(self.count - self.deleted)) + integer(i64::from(self.deleted));
         (limits.bytes_max != 0 && self.bytes + counters + plain >= limits.bytes_max)
             || (limits.entries_max != 0 && u64::from(self.count) >= limits.entries_max)
     }
@@ -60,8 +63,7 @@ impl Node {
     pub(crate) fn decode(r: &mut Reader<'_>) -> Option<Self> {
         let (count, deleted) = (u32::try_from(r.varint()?).ok()?, u32::try_from(r.varint()?).ok()?);
         let node = Self { count, deleted, bytes: r.varint()?, master: read_id(r)?, names_hash: r.varint()? };
-        // So large a size is never reached, and adding to it must not overflow.
-        (deleted <= count && node.bytes < 1 << 48).then_some(node)
+        (deleted <= count && node.bytes <= NODE_BYTES_MAX).then_some(node)
     }
 
     /// Counts an entry in; `start` makes it the master of a new node.
@@ -78,8 +80,15 @@ impl Node {
             + integer(id.seq.wrapping_sub(self.master.seq) as i64);
         let elements = (fields.len() / 2 + 3 + if same { 0 } else { fields.len() / 2 + 1 }) as i64;
         let names = if same { 0 } else { pairs + shape.names };
-        self.bytes += flag + difference + names + shape.values + integer(elements);
-        self.count += 1;
+        let bytes = flag + difference + names + shape.values + integer(elements);
+        self.bytes = (self.bytes + bytes).min(NODE_BYTES_MAX);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Counts deleted entries.
+    pub(crate) fn lose(&mut self, entries: u64) {
+        let lost = u32::try_from(entries).unwrap_or(u32::MAX);
+        self.deleted = self.deleted.saturating_add(lost).min(self.count);
     }
 }
 

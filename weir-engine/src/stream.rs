@@ -42,6 +42,26 @@ pub(crate) struct Sealed {
 /// its size has to be known. Without it the next entry begins a node.
 pub(crate) const CLOSED_NODES_MAX: usize = 4;
 
+impl Sealed {
+    /// Whether a sealed block begins at `from` or later, and before `to`.
+    fn has_block(&self, from: EntryId, to: Option<EntryId>) -> bool {
+        let first = self.heads.iter_from(|head| head.first >= from).next();
+        first.is_some_and(|head| to.is_none_or(|to| head.first < to))
+    }
+
+    /// Forgets closed nodes that have lost their last block. A node's blocks lie between its master and the next one's.
+    fn forget_nodes(&mut self, last: Node) {
+        let mut next = (last.count > 0).then_some(last.master);
+        for nth in (0..self.closed.len()).rev() {
+            let master = self.closed[nth].master;
+            if !self.has_block(master, next) {
+                self.closed.remove(nth);
+            }
+            next = Some(master);
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
     pub(crate) block: Block,
@@ -326,7 +346,7 @@ impl Stream {
             self.node = Node::default();
             return;
         };
-        if self.node.count == 0 || sealed.heads.get(self.node.master).is_none() {
+        if self.node.count == 0 || !sealed.has_block(self.node.master, None) {
             self.node = sealed.closed.pop().unwrap_or_default();
         }
     }
@@ -362,7 +382,7 @@ impl Stream {
             self.node = Node::default();
         }
         if let Some(sealed) = &mut self.sealed {
-            sealed.closed.retain(|node| sealed.heads.get(node.master).is_some());
+            sealed.forget_nodes(self.node);
         }
         if self.tail.live == 0 {
             self.reopen_node();
@@ -397,14 +417,15 @@ impl Stream {
         *sealed.deleted.entry(block_pos).or_insert(0) |= mask;
         let live = match head {
             None => {
-                self.node.deleted += count as u32;
+                self.node.lose(count);
                 self.tail.live -= count as u16;
                 u64::from(self.tail.live)
             }
             Some(key) => {
-                let nodes = sealed.closed.iter_mut().chain([&mut self.node]);
-                if let Some(node) = nodes.into_iter().find(|node| node.count > 0 && node.master == key) {
-                    node.deleted += count as u32;
+                // A node may have several blocks: it is the last one whose master is not behind the block.
+                let mut nodes = sealed.closed.iter_mut().chain([&mut self.node]);
+                if let Some(node) = nodes.rfind(|node| node.count > 0 && node.master <= key) {
+                    node.lose(count);
                 }
                 let head = sealed.heads.get_mut(key).expect("found by the same key above");
                 head.live -= count as u16;
@@ -426,8 +447,8 @@ impl Stream {
     /// Drops a sealed block without live entries. What is left of its node begins with the next block.
     fn drop_block(&mut self, key: EntryId) {
         let Some(sealed) = &mut self.sealed else { return };
-        sealed.closed.retain(|node| node.master != key);
         let dropped = sealed.heads.remove(key);
+        sealed.forget_nodes(self.node);
         if !dropped.is_some_and(|head| head.node_start) {
             return;
         }

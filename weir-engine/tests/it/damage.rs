@@ -222,3 +222,10 @@ fn changed_snapshots_with_good_checksums_are_refused_or_make_sense() {
     assert!(fuzz::load_edited(&seeds().snapshot, &seeds().later, &[]));
     edited("snapshots", |edits| fuzz::load_edited(&seeds().snapshot, &seeds().later, edits));
 }
+
+#[test]
+fn changed_payloads_with_good_checksums_are_refused_or_open_again() {
+    let payloads = fuzz::payloads_of(&seeds().folder);
+    assert!(payloads.iter().all(|payload| fuzz::restore_edited(payload, &[])));
+    edited("payloads", |edits| fuzz::restore_edited(&payloads[edits.len() / 6 % payloads.len()], edits));
+}

@@ -71,7 +71,7 @@ pub(super) static DUMP: Command = Command {
     tips: &["nondeterministic_output"],
     run: Run::Call(|call| {
         let key = call.key(1);
-        Ok(call.take_out(key)?.map_or(Reply::Null, |taken| Reply::bulk(taken.copy.payload())))
+        Ok(call.take_out(key)?.map_or(Reply::Null, |taken| Reply::bulk(taken.copy.into_payload())))
     }),
     ..ROW
 };
