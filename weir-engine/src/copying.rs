@@ -189,20 +189,41 @@ fn read_group(r: &mut Reader<'_>, visit: &mut dyn FnMut(Item<'_>) -> Option<()>)
     visit(Item::Released(released))
 }
 
+/// Entries fetched before their bytes are counted.
+const FETCHED_AT_ONCE: usize = 256;
+
+/// About how many bytes a pending entry takes in a payload.
+const ROW_BYTES: usize = 16;
+
+fn too_many_bytes() -> Error {
+    ErrorKind::LimitReached("bytes copied at once (copied_bytes)").into()
+}
+
 impl Engine {
     /// Fetches the entries of a key that was taken out.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`].
+    /// [`ErrorKind::LimitReached`] when they have more bytes than are copied at once; [`ErrorKind::Io`],
+    /// [`ErrorKind::Corrupt`].
     pub fn complete(&self, image: KeyImage) -> Result<KeyCopy, Error> {
         let KeyImage { head, entries, node_starts } = image;
         let mut payload = head;
-        self.fetch(&entries, &mut |nth, fields| {
-            put_id(&mut payload, entries[nth].id);
-            // The number of names and values is even; the lowest bit is free.
-            put(&mut payload, fields.len() as u64 | u64::from(node_starts[nth]));
-            fields.for_each(|bytes| put_bytes(&mut payload, bytes));
-        })?;
+        let most = self.limits().copied_bytes;
+        for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE)) {
+            self.fetch(entries, &mut |nth, fields| {
+                // What is too large anyway is not kept; the rest of these few is only looked at.
+                if payload.len() > most {
+                    return;
+                }
+                put_id(&mut payload, entries[nth].id);
+                // The number of names and values is even; the lowest bit is free.
+                put(&mut payload, fields.len() as u64 | u64::from(node_starts[nth]));
+                fields.for_each(|bytes| put_bytes(&mut payload, bytes));
+            })?;
+            if payload.len() > most {
+                return Err(too_many_bytes());
+            }
+        }
         Ok(KeyCopy { payload })
     }
 }
@@ -211,7 +232,7 @@ impl Core {
     /// Takes a key out, to be completed by [`Engine::complete`]; `None` when there is none.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when it has more entries than are copied at once.
+    /// [`ErrorKind::LimitReached`] when it has more entries, or more of anything else, than are copied at once.
     pub fn image(&mut self, key: KeyRef<'_>) -> Result<Option<KeyImage>, Halt> {
         let Some(found) = self.find(key)? else { return Ok(None) };
         let mut head = MAGIC.to_vec();
@@ -226,6 +247,10 @@ impl Core {
         };
         if stream.len > self.options.limits.copied_entries as u64 {
             return Err(ErrorKind::LimitReached("entries copied at once (copied_entries)").into());
+        }
+        let rows: usize = stream.groups().map(|group| group.pending.len()).sum();
+        if rows > self.options.limits.copied_bytes / ROW_BYTES {
+            return Err(too_many_bytes().into());
         }
         let mut entries = Vec::with_capacity(stream.len as usize);
         stream.scan(&self.blocks, (EntryId::MIN, EntryId::MAX), |entry| {
@@ -242,6 +267,9 @@ impl Core {
             });
         }
         put_stream(&mut head, stream);
+        if head.len() > self.options.limits.copied_bytes {
+            return Err(too_many_bytes().into());
+        }
         put(&mut head, entries.len() as u64);
         let node_starts = node_starts(stream, &entries);
         Ok(Some(KeyImage { head, entries, node_starts }))
@@ -287,6 +315,9 @@ impl Core {
     fn check_copy(&self, copy: &KeyCopy) -> Result<(), Halt> {
         let most = self.appender.max_record().saturating_sub(512 + 3 * self.options.limits.name_bytes) as u64;
         let name_max = self.options.limits.name_bytes;
+        if copy.payload.len() > self.options.limits.copied_bytes {
+            return Err(too_many_bytes().into());
+        }
         let (mut entries, mut fits) = (0, true);
         let read = copy.read(&mut |item| {
             match item {

@@ -37,6 +37,8 @@ pub struct Limits {
     pub waiting: usize,
     /// Entries that COPY, MOVE and RESTORE write anew at once. Default 100 000.
     pub copied_entries: usize,
+    /// Bytes of a key that COPY, DUMP and RESTORE hold at once: names, values and pending entries. Default 64 MiB.
+    pub copied_bytes: usize,
     /// Bytes of a string value. Default 1 MiB.
     pub text_bytes: usize,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             keys: 100_000_000,
             waiting: 100_000,
             copied_entries: 100_000,
+            copied_bytes: 64 << 20,
             text_bytes: 1 << 20,
         }
     }

@@ -7,6 +7,7 @@ mod damage;
 mod examples;
 mod faults;
 mod fuzzy;
+mod limits;
 mod power_cuts;
 mod reclaiming;
 mod recovery;
