@@ -293,6 +293,9 @@ impl Core {
             return Ok(false);
         }
         self.check_name(key.name)?;
+        if old.is_none() {
+            self.check_new_key()?;
+        }
         self.check_copy(copy)?;
         self.check_room(copy.payload.len() as u64)?;
         self.tie();
@@ -311,14 +314,18 @@ impl Core {
         Ok(true)
     }
 
-    /// Whether every entry fits: a copy may come from an engine with larger segments.
+    /// Whether every entry fits and nothing is too many: a copy may come from an engine with larger segments and other
+    /// limits.
     fn check_copy(&self, copy: &KeyCopy) -> Result<(), Halt> {
-        let most = self.appender.max_record().saturating_sub(512 + 3 * self.options.limits.name_bytes) as u64;
-        let name_max = self.options.limits.name_bytes;
-        if copy.payload.len() > self.options.limits.copied_bytes {
+        let limits = &self.options.limits;
+        if copy.payload.len() > limits.copied_bytes {
             return Err(too_many_bytes().into());
         }
-        let (mut entries, mut fits) = (0, true);
+        let most = self.appender.max_record().saturating_sub(512 + 3 * limits.name_bytes) as u64;
+        let name_max = limits.name_bytes;
+        let mut fits = true;
+        let (mut entries, mut groups, mut consumers, mut rows) = (0, 0, 0, 0);
+        let (mut consumers_max, mut rows_max) = (0, 0);
         let read = copy.read(&mut |item| {
             match item {
                 Item::Entry { fields, .. } => {
@@ -326,15 +333,32 @@ impl Core {
                     fits &= plain_len(&fields) + 5 * (fields.len() as u64) <= most;
                 }
                 Item::Text(text) => fits &= text.len() as u64 <= most,
-                Item::Group { name, .. } | Item::Consumer { name, .. } => fits &= name.len() <= name_max,
+                Item::Group { name, .. } => {
+                    fits &= name.len() <= name_max;
+                    (groups, consumers, rows) = (groups + 1, 0, 0);
+                }
+                Item::Consumer { name, .. } => {
+                    fits &= name.len() <= name_max;
+                    consumers += 1;
+                }
+                Item::Rows(more) => rows += more.len(),
+                Item::Released(more) => rows += more.len(),
                 Item::Producer(producer, iid, _) => fits &= producer.len().max(iid.len()) <= name_max,
-                _ => {}
+                Item::Stream(_) => {}
             }
+            consumers_max = consumers_max.max(consumers);
+            rows_max = rows_max.max(rows);
             Some(())
         });
         read.expect("a copy is read once before it is put in place");
-        if entries > self.options.limits.copied_entries {
-            return Err(ErrorKind::LimitReached("entries copied at once (copied_entries)").into());
+        let bounds = [
+            (entries, limits.copied_entries, "entries copied at once (copied_entries)"),
+            (groups, limits.groups, "groups of a stream (groups)"),
+            (consumers_max, limits.consumers, "consumers of a group (consumers)"),
+            (rows_max, limits.pending, "pending entries of a group (pending)"),
+        ];
+        if let Some((_, _, what)) = bounds.into_iter().find(|(count, most, _)| count > most) {
+            return Err(ErrorKind::LimitReached(what).into());
         }
         if fits { Ok(()) } else { Err(ErrorKind::EntryTooLarge.into()) }
     }

@@ -15,6 +15,7 @@ use weir_log::{Appender, Log, Lsn, Room};
 use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
 use crate::blocks::Blocks;
 use crate::engine::log_error;
+use crate::group::Group;
 use crate::options::Options;
 use crate::record::Record;
 use crate::state::{Key, State, Value};
@@ -325,6 +326,33 @@ impl Core {
             return Err(ErrorKind::LimitReached("bytes of a name (name_bytes)").into());
         }
         Ok(())
+    }
+
+    /// Whether there may be one more key.
+    pub(crate) fn check_new_key(&self) -> Result<(), Halt> {
+        if self.state.keys.len() >= self.options.limits.keys {
+            return Err(ErrorKind::LimitReached("keys").into());
+        }
+        Ok(())
+    }
+
+    /// Whether a group may have so many more entries pending.
+    pub(crate) fn check_pending(&self, group: &Group, more: usize) -> Result<(), Halt> {
+        if more > 0 && group.pending.len().saturating_add(more) > self.options.limits.pending {
+            return Err(ErrorKind::LimitReached("pending entries of a group (pending)").into());
+        }
+        Ok(())
+    }
+
+    /// Whether a group has a consumer, or may have it.
+    pub(crate) fn check_consumer(&self, group: &Group, name: &[u8]) -> Result<(), Halt> {
+        if group.consumer_no(name).is_some() {
+            return Ok(());
+        }
+        if group.consumer_count() >= self.options.limits.consumers {
+            return Err(ErrorKind::LimitReached("consumers of a group (consumers)").into());
+        }
+        self.check_name(name)
     }
 
     // ---- telling others ----------------------------------------------------------------------------------------

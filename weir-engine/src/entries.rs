@@ -43,6 +43,9 @@ impl Core {
         let fields = Fields::Slices(request.fields);
         let plain = plain_len(&fields);
         self.check_entry(key, request, plain)?;
+        if found.is_none() {
+            self.check_new_key()?;
+        }
         if let Some((producer, iid)) = idempotent {
             self.check_name(producer)?;
             self.check_name(iid)?;
@@ -79,9 +82,6 @@ impl Core {
         }
         if strings > limits.entry_strings {
             return Err(ErrorKind::LimitReached("fields of an entry (entry_strings)").into());
-        }
-        if self.state.keys.len() >= limits.keys {
-            return Err(ErrorKind::LimitReached("keys").into());
         }
         self.check_name(key.name)
     }

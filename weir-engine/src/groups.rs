@@ -46,9 +46,12 @@ impl Core {
         }
         self.check_name(name)?;
         self.check_name(key.name)?;
+        let made = found.is_none();
+        if made {
+            self.check_new_key()?;
+        }
         self.check_writable(true)?;
         self.tie();
-        let made = found.is_none();
         let found = found.unwrap_or_else(|| self.make_stream(key));
         let stream = self.stream(found);
         let group = stream.groups.as_ref().map_or(0, |groups| groups.next_no());
@@ -106,15 +109,17 @@ impl Core {
     /// Makes a consumer; `false` when it exists.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`].
+    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`],
+    /// [`ErrorKind::LimitReached`].
     pub fn consumer_create(&mut self, key: KeyRef<'_>, group: &[u8], name: &[u8]) -> Result<bool, Halt> {
         self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
         let (found, at) = self.find_group(key, group)?;
         if self.group(found, at).consumer_no(name).is_some() {
             return Ok(false);
         }
+        self.check_consumer(self.group(found, at), name)?;
         self.check_writable(true)?;
-        self.consumer_or_new(key, found, at, name)?;
+        self.consumer_or_new(key, found, at, name);
         Ok(true)
     }
 
@@ -249,19 +254,21 @@ impl Core {
     /// Hands pending entries back to the group; answers how many.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`].
+    /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`]; [`ErrorKind::LimitReached`] when force would make more
+    /// entries pending than a group may have.
     pub fn nack(&mut self, key: KeyRef<'_>, request: &Nack<'_>) -> Result<u64, Halt> {
         let (found, at) = self.find_group(key, request.group)?;
         let present = if request.force { self.locate(found, request.ids)? } else { Vec::new() };
         self.check_writable(false)?;
         let group = self.group(found, at);
         let mut rows: BTreeMap<EntryId, i64> = BTreeMap::new();
-        let mut order = Vec::new();
+        let (mut order, mut new) = (Vec::new(), 0);
         for (nth, id) in request.ids.iter().enumerate() {
             let before = rows.get(id).copied().or_else(|| group.pending.get(*id).map(|row| row.deliveries));
             let count = match before {
                 Some(count) => request.deliveries.unwrap_or_else(|| request.mode.count(count)),
                 None if present.get(nth).is_some_and(|entry| !entry.is_gone()) => {
+                    new += 1;
                     let fatal = request.mode == NackMode::Fatal;
                     request.deliveries.unwrap_or(if fatal { i64::MAX } else { 0 })
                 }
@@ -270,6 +277,7 @@ impl Core {
             order.push(*id);
             rows.insert(*id, count);
         }
+        self.check_pending(group, new)?;
         let released: Vec<(EntryId, i64)> = order.iter().map(|id| (*id, rows[id])).collect();
         self.tie();
         for part in released.chunks(ROWS_PER_RECORD) {
@@ -287,14 +295,21 @@ impl Core {
     /// Gives pending entries to another consumer; answers those it got.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`].
+    /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`]; [`ErrorKind::LimitReached`] when there would be one
+    /// consumer too many, or force would make more entries pending than a group may have.
     pub fn claim(&mut self, key: KeyRef<'_>, request: &Claim<'_>) -> Result<Vec<EntryRef>, Halt> {
         let (found, at) = self.find_group(key, request.group)?;
         let places = self.locate(found, request.ids)?;
-        self.check_name(request.consumer)?;
+        let group = self.group(found, at);
+        self.check_consumer(group, request.consumer)?;
+        if request.force {
+            let is_new = |entry: &&EntryRef| !entry.is_gone() && group.pending.get(entry.id).is_none();
+            let new: BTreeSet<EntryId> = places.iter().filter(is_new).map(|entry| entry.id).collect();
+            self.check_pending(group, new.len())?;
+        }
         self.check_writable(false)?;
         self.tie();
-        let consumer = self.consumer_or_new(key, found, at, request.consumer)?;
+        let consumer = self.consumer_or_new(key, found, at, request.consumer);
         let place = Place { found, at, consumer };
         self.raise_last_id(found, at, request.last_id);
         let claimed = self.claim_each(&place, request, &places);
@@ -352,11 +367,11 @@ impl Core {
     /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`].
     pub fn auto_claim(&mut self, key: KeyRef<'_>, request: &AutoClaim<'_>) -> Result<AutoClaimed, Halt> {
         let (found, at) = self.find_group(key, request.group)?;
-        self.check_name(request.consumer)?;
+        self.check_consumer(self.group(found, at), request.consumer)?;
         let (answer, rows) = self.plan_auto_claim(found, at, request)?;
         self.check_writable(false)?;
         self.tie();
-        let consumer = self.consumer_or_new(key, found, at, request.consumer)?;
+        let consumer = self.consumer_or_new(key, found, at, request.consumer);
         let place = Place { found, at, consumer };
         self.acknowledge(found, at, answer.deleted.clone());
         self.assign(&place, rows);

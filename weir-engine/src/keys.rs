@@ -317,6 +317,9 @@ impl Core {
     ) -> Result<(), Halt> {
         let found = self.find(key)?;
         self.check_name(key.name)?;
+        if found.is_none() {
+            self.check_new_key()?;
+        }
         if value.len() > self.options.limits.text_bytes.min(self.appender.max_record() / 2) {
             return Err(ErrorKind::LimitReached("bytes of a string value (text_bytes)").into());
         }

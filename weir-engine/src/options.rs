@@ -29,6 +29,8 @@ pub struct Limits {
     pub reply_entries: usize,
     /// Groups of one stream. Default 10 000.
     pub groups: usize,
+    /// Consumers of one group. Default 1 000 000.
+    pub consumers: usize,
     /// Pending entries of one group. Default 10 000 000.
     pub pending: usize,
     /// Keys in all namespaces. Default 100 000 000.
@@ -51,6 +53,7 @@ impl Default for Limits {
             entry_bytes: 64 << 20,
             reply_entries: 1_000_000,
             groups: 10_000,
+            consumers: 1_000_000,
             pending: 10_000_000,
             keys: 100_000_000,
             waiting: 100_000,

@@ -158,8 +158,10 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::WrongType`], [`ErrorKind::NoSuchGroup`], for the whole call and before anything is delivered.
     pub fn read_group(&mut self, read: &ReadGroup) -> Result<ReadOutcome, Halt> {
-        self.check_groups(read).map_err(|(_, halt)| halt)?;
-        self.check_name(&read.consumer)?;
+        for (name, _) in &read.streams {
+            let (found, at) = self.find_group(KeyRef { ns: read.ns, name }, &read.group)?;
+            self.check_consumer(self.group(found, at), &read.consumer)?;
+        }
         self.check_writable(false)?;
         self.check_sizes_readable(&read.limits)?;
         self.warm_group_read(read)?;
@@ -198,7 +200,7 @@ impl Core {
         for (nth, (name, from)) in read.streams.iter().enumerate() {
             let key = KeyRef { ns: read.ns, name };
             let (found, at) = self.find_group(key, &read.group)?;
-            let consumer = self.consumer_or_new(key, found, at, &read.consumer)?;
+            let consumer = self.consumer_or_new(key, found, at, &read.consumer);
             let place = Place { found, at, consumer };
             let entries = match (from, claim) {
                 (GroupReadFrom::History(after), _) => {
@@ -413,22 +415,22 @@ impl Core {
         groups.and_then(|groups| groups.by_no_mut(at.group)).expect("found in this turn")
     }
 
+    /// A consumer by its name, made if there is none. [`Core::check_consumer`] comes before.
     pub(crate) fn consumer_or_new(
         &mut self,
         key: KeyRef<'_>,
         found: Found,
         at: GroupRef,
         name: &[u8],
-    ) -> Result<u32, Halt> {
+    ) -> u32 {
         if let Some(no) = self.group(found, at).consumer_no(name) {
-            return Ok(no);
+            return no;
         }
-        self.check_name(name)?;
         let consumer = self.group(found, at).next_consumer_no();
         let seen = self.now.0;
         self.commit_to(found, &Record::ConsumerNew { at, consumer, name, seen, active: None });
         self.event(key, "xgroup-createconsumer");
-        Ok(consumer)
+        consumer
     }
 
     // ---- waiting -----------------------------------------------------------------------------------------------
