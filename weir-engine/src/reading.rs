@@ -155,8 +155,11 @@ impl Core {
 
     /// Reads entries of several streams for a consumer of a group, which has them pending afterwards.
     ///
+    /// Where a stream cannot be served and one before it was, those are the answer: what is delivered is told.
+    ///
     /// # Errors
-    /// [`ErrorKind::WrongType`], [`ErrorKind::NoSuchGroup`], for the whole call and before anything is delivered.
+    /// [`ErrorKind::WrongType`], [`ErrorKind::NoSuchGroup`], [`ErrorKind::LimitReached`], for the whole call and before
+    /// anything is delivered; the consumer may have come to be.
     pub fn read_group(&mut self, read: &ReadGroup) -> Result<ReadOutcome, Halt> {
         for (name, _) in &read.streams {
             let (found, at) = self.find_group(KeyRef { ns: read.ns, name }, &read.group)?;
@@ -197,35 +200,53 @@ impl Core {
         let mut budget = Budget::new(&read.limits, self.options.limits.reply_entries);
         let mut outcome = ReadOutcome::default();
         let mut claim = read.claim_idle_min;
-        for (nth, (name, from)) in read.streams.iter().enumerate() {
-            let key = KeyRef { ns: read.ns, name };
-            let (found, at) = self.find_group(key, &read.group)?;
-            let consumer = self.consumer_or_new(key, found, at, &read.consumer);
-            let place = Place { found, at, consumer };
-            let entries = match (from, claim) {
-                (GroupReadFrom::History(after), _) => {
-                    claim = None;
-                    Some(Entries::Plain(self.history(&place, *after, &mut budget)?))
-                }
-                _ if budget.is_spent() => None,
-                (GroupReadFrom::New, None) => {
-                    let refs = self.deliver_new(&place, read.noack, budget.next_stream(), &mut budget)?;
-                    (!refs.is_empty()).then_some(Entries::Plain(refs))
-                }
-                (GroupReadFrom::New, Some(idle_min)) => {
-                    let (given, retry_at) = self.claim_then_new(&place, read.noack, idle_min, &mut budget)?;
+        let mut delivered = false;
+        for nth in 0..read.streams.len() {
+            match self.serve_one(read, nth, &mut claim, &mut budget) {
+                Ok((entries, retry_at)) => {
                     outcome.retry_at = match (outcome.retry_at, retry_at) {
                         (Some(a), Some(b)) => Some(a.min(b)),
                         (a, b) => a.or(b),
                     };
-                    (!given.is_empty()).then_some(Entries::Claimed(given))
+                    delivered |= entries.is_some() && read.streams[nth].1 == GroupReadFrom::New;
+                    outcome.streams.extend(entries.map(|entries| StreamEntries { stream: nth, entries }));
                 }
-            };
-            if let Some(entries) = entries {
-                outcome.streams.push(StreamEntries { stream: nth, entries });
+                // What was delivered so far has to reach the consumer; asked again, it gets the error.
+                Err(_) if delivered => break,
+                Err(halt) => return Err(halt),
             }
         }
         Ok(outcome)
+    }
+
+    /// Serves one stream of a group read; also answers when rows get old enough to be claimed.
+    fn serve_one(
+        &mut self,
+        read: &ReadGroup,
+        nth: usize,
+        claim: &mut Option<u64>,
+        budget: &mut Budget,
+    ) -> Result<(Option<Entries>, Option<u64>), Halt> {
+        let (name, from) = &read.streams[nth];
+        let key = KeyRef { ns: read.ns, name };
+        let (found, at) = self.find_group(key, &read.group)?;
+        let consumer = self.consumer_or_new(key, found, at, &read.consumer);
+        let place = Place { found, at, consumer };
+        match (from, *claim) {
+            (GroupReadFrom::History(after), _) => {
+                *claim = None;
+                Ok((Some(Entries::Plain(self.history(&place, *after, budget)?)), None))
+            }
+            _ if budget.is_spent() => Ok((None, None)),
+            (GroupReadFrom::New, None) => {
+                let refs = self.deliver_new(&place, read.noack, budget.next_stream(), budget)?;
+                Ok(((!refs.is_empty()).then_some(Entries::Plain(refs)), None))
+            }
+            (GroupReadFrom::New, Some(idle_min)) => {
+                let (given, retry_at) = self.claim_then_new(&place, read.noack, idle_min, budget)?;
+                Ok(((!given.is_empty()).then_some(Entries::Claimed(given)), retry_at))
+            }
+        }
     }
 
     /// The consumer's own pending entries, counted as delivered once more.
@@ -275,14 +296,14 @@ impl Core {
         most: u64,
         budget: &mut Budget,
     ) -> Result<Vec<EntryRef>, Halt> {
-        let group = self.group(place.found, place.at);
+        let (group, stream) = (self.group(place.found, place.at), self.stream(place.found));
         let (last, read) = (group.last_id, group.entries_read);
         let pending_room = (self.options.limits.pending as u64).saturating_sub(group.pending.len() as u64);
-        let most = if noack { most } else { most.min(pending_room) };
-        let mut refs = self.entries_after(self.stream(place.found), last, most)?;
-        if refs.is_empty() && most == 0 && pending_room == 0 && !noack {
+        if pending_room == 0 && !noack && last < stream.last_id {
             return Err(ErrorKind::LimitReached("pending entries of a group (pending)").into());
         }
+        let most = if noack { most } else { most.min(pending_room) };
+        let mut refs = self.entries_after(stream, last, most)?;
         budget.take(self, &mut refs);
         self.write_deliveries(place, noack, (last, read), &refs);
         self.touch_consumer(place, !refs.is_empty() && !noack);
@@ -324,7 +345,10 @@ impl Core {
         let mut given = self.claim_idle(place, idle_min, most, budget)?;
         let claimed = !given.is_empty();
         if (given.len() as u64) < most && !budget.is_spent() {
-            let new = self.deliver_new(place, noack, most - given.len() as u64, budget)?;
+            let new = match self.deliver_new(place, noack, most - given.len() as u64, budget) {
+                Err(_) if claimed => Vec::new(),
+                new => new?,
+            };
             given.extend(new.into_iter().map(|entry| Delivery { entry, idle: 0, deliveries: 0 }));
         }
         if claimed {
