@@ -44,7 +44,10 @@ pub struct Core {
     pub(crate) now_micros: u64,
     pub(crate) waiting: Waiting,
     pub(crate) watches: Watches,
+    /// How deep transactions and tied commands are nested.
     transaction: u32,
+    /// Whether cold blocks were read on the spot before the transaction.
+    on_the_spot_before: bool,
     pub(crate) events_wanted: bool,
     pub(crate) events: Vec<KeyEvent>,
     /// Keys that expiry removed.
@@ -72,6 +75,7 @@ impl Core {
             waiting: Waiting::default(),
             watches: Watches::default(),
             transaction: 0,
+            on_the_spot_before: false,
             events_wanted: false,
             events: Vec::new(),
             expired_keys: 0,
@@ -99,30 +103,34 @@ impl Core {
     pub fn begin(&mut self) {
         if self.transaction == 0 {
             self.appender.begin();
-            self.blocks.read_on_the_spot(true);
+            self.on_the_spot_before = self.blocks.read_on_the_spot(true);
         }
         self.transaction += 1;
     }
 
-    /// Ends what [`Core::begin`] began.
+    /// Ends what [`Core::begin`] began. Where nothing was begun it does nothing.
     pub fn end(&mut self) {
-        debug_assert!(self.transaction > 0, "end without begin");
-        self.transaction -= 1;
-        if self.transaction == 0 {
-            self.appender.end();
-            self.blocks.read_on_the_spot(false);
+        match self.transaction {
+            0 => return,
+            1 => {
+                self.appender.end();
+                self.blocks.read_on_the_spot(self.on_the_spot_before);
+            }
+            _ => {}
         }
+        self.transaction -= 1;
     }
 
-    /// Ends what was begun and not ended.
+    /// Ends what was begun and not ended, as the turn does.
     pub(crate) fn end_all(&mut self) {
         while self.transaction > 0 {
             self.end();
         }
+        self.blocks.read_on_the_spot(false);
     }
 
-    /// Whether what is cold is read at once, under the lock. For a request that needs more of the index than the
-    /// cache holds: asked again, it would never end.
+    /// Whether what is cold is read at once, under the lock, until the turn ends. For a request that needs more of the
+    /// index than the cache holds: asked again, it would never end.
     pub fn read_on_the_spot(&mut self, yes: bool) {
         self.blocks.read_on_the_spot(yes);
     }

@@ -200,8 +200,8 @@ impl<'a> Round<'a> {
             Some(error) => Err(*error),
             None => Ok(()),
         };
-        turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
         while done.is_ok() {
+            turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
             match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
                 Ok(()) => break,
                 Err(Pause::Cold(cold)) => {
