@@ -92,11 +92,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`ErrorKind::InUse`] when another process has it open, [`ErrorKind::Corrupt`] when what is on disk contradicts
-    /// itself, [`ErrorKind::Io`].
+    /// itself, [`ErrorKind::Invalid`] when the options do not fit the log's segments, [`ErrorKind::Io`].
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Result<Self, Error> {
         disk.create_dir("").map_err(|error| io_error("making the data folder", error))?;
         let lock = take_lock(&*disk)?;
         let recovered = recovery::recover(&disk, &options)?;
+        options.check(recovered.appender.max_record())?;
         let log = recovered.log;
         let background = Background::new(recovered.snapshots, log.written());
         let flusher = Flusher::new(log.clone());
@@ -157,6 +158,13 @@ impl Engine {
     }
 
     /// Takes the core's lock; whoever holds it, everybody else waits.
+    ///
+    /// Within a turn ask only the turn: another turn, and every method of [`crate::Namespace`], waits for this one to
+    /// end and so for ever. Who panics within a turn may leave a command half done; the engine then serves nobody any
+    /// more, every later call panics, and the folder has to be opened again, in another process.
+    ///
+    /// # Panics
+    /// When somebody panicked within a turn.
     pub fn turn(&self) -> Turn<'_> {
         if self.shared.log.room() != Room::Ample {
             self.make_room();

@@ -1,5 +1,6 @@
 //! What an engine can be told at the start, with the default of each.
 
+use weir_core::{Error, ErrorKind};
 use weir_log::LogOptions;
 
 use crate::node::NodeLimits;
@@ -19,7 +20,7 @@ pub enum Fsync {
 /// What is bounded, and by what.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of a key, group or consumer name. Default 1 KiB.
+    /// Bytes of a key, group or consumer name, at most a quarter of what a record of the log may hold. Default 1 KiB.
     pub name_bytes: usize,
     /// Names and values of one entry together. Default 131 072, that is 65 536 fields.
     pub entry_strings: usize,
@@ -101,5 +102,18 @@ impl Default for Options {
             snapshot_log_bytes: 256 << 20,
             background: true,
         }
+    }
+}
+
+impl Options {
+    /// Whether the records of every command fit a log whose records have at most so many bytes: one holds two names,
+    /// or a name and a string value, which takes half of it.
+    pub(crate) fn check(&self, record_max: usize) -> Result<(), Error> {
+        let (given, most) = (self.limits.name_bytes, record_max / 4);
+        if given > most {
+            let context = format!("name_bytes is {given}; segments of this size allow {most}");
+            return Err(Error::new(ErrorKind::Invalid("a limit")).with_context(context));
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,15 @@
 //! What is bounded is refused beyond its bound, and nothing else is.
 
+use std::sync::Arc;
+
 use weir_core::{EntryId, ErrorKind};
 use weir_engine::{
-    Append, Claim, Engine, Entries, GroupReadFrom, GroupStart, Halt, Limits, Nack, NackMode, NewId, Options,
-    ReadGroup, ReadLimits, ReadOutcome,
+    Append, Claim, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Limits, Nack, NackMode, NewId, Options,
+    Producer, ReadGroup, ReadLimits, ReadOutcome,
 };
+use weir_log::MemoryDisk;
 
-use crate::script::TestClock;
+use crate::script::{TestClock, small};
 use crate::streams::{NS, add, key};
 
 fn engine(limits: Limits) -> Engine {
@@ -196,4 +199,26 @@ fn a_full_group_without_news_answers_nothing() {
     add(&engine, "s", 1, "x");
     read_new(&engine, &["s"], b"ann", 1).unwrap();
     assert_eq!(read_new(&engine, &["s"], b"ann", 1).unwrap().streams.len(), 0);
+}
+
+/// Names that no record could hold were taken, and the first one ended the process that was to log it.
+#[test]
+fn names_have_to_fit_the_log() {
+    let with = |name_bytes| {
+        let options = Options { limits: Limits { name_bytes, ..Limits::default() }, ..small(Fsync::No) };
+        Engine::open(Arc::new(MemoryDisk::new()), TestClock::new(), options)
+    };
+    let refused = with(32 << 10).unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Invalid(_)), "{refused}");
+    let most = 15_000;
+    let engine = with(most).unwrap();
+    let name = "n".repeat(most);
+    group(&engine, &name, name.as_bytes());
+    let fields: [&[u8]; 2] = [b"f", b"v"];
+    let producer = Some(Producer { id: name.as_bytes(), iid: Some(name.as_bytes()) });
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer };
+    engine.turn().append(key(&name), &request).unwrap();
+    engine.turn().consumer_create(key(&name), name.as_bytes(), name.as_bytes()).unwrap();
+    engine.turn().rename(key(&name), &[b'o'; 15_000], true).unwrap();
+    engine.turn().set_text(key(&name), &[b'v'; 30_000], false, "set").unwrap();
 }
