@@ -555,8 +555,11 @@ impl Core {
 
     // ---- watching ----------------------------------------------------------------------------------------------
 
-    /// Notes a key whose change is of interest.
+    /// Notes a key whose change is of interest. One that has expired by now counts as missing.
     pub fn watch(&mut self, key: KeyRef<'_>) -> WatchId {
+        if self.has_expired(key.ns, key.name) && self.check_writable(false).is_ok() {
+            self.vacate(key);
+        }
         self.watches.add(key.ns, key.name)
     }
 
@@ -568,6 +571,14 @@ impl Core {
     /// Whether the key changed since it was watched. A key that has expired by now counts as changed.
     pub fn is_dirty(&mut self, watch: WatchId) -> bool {
         self.watches.is_dirty(watch)
+            || self.watches.key(watch).is_some_and(|(ns, name)| self.has_expired(ns, name))
+    }
+
+    /// Whether a key is there whose time is over and that nobody has removed yet.
+    fn has_expired(&self, ns: NamespaceNo, name: &[u8]) -> bool {
+        let slot = self.state.inner(ns.0).and_then(|inner| self.state.slot(inner, name));
+        let key = slot.and_then(|slot| self.state.keys.get(slot));
+        key.is_some_and(|key| key.expires != 0 && key.expires <= self.now.0)
     }
 }
 

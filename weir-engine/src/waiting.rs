@@ -239,6 +239,11 @@ impl Watches {
         self.watched.get(&id).is_some_and(|(_, _, dirty)| *dirty)
     }
 
+    /// Which key is watched.
+    pub(crate) fn key(&self, id: WatchId) -> Option<(NamespaceNo, &[u8])> {
+        self.watched.get(&id).map(|(ns, name, _)| (*ns, &**name))
+    }
+
     pub(crate) fn touch(&mut self, ns: NamespaceNo, name: &[u8]) {
         let Some(ids) = self.keys.get(&ns).and_then(|keys| keys.get(name)) else { return };
         for id in ids {

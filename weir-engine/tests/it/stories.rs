@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{EntryId, ErrorKind, Timestamp};
 use weir_engine::{
-    Append, Appended, Digests, Engine, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo, NewId, NodeLimits, Options,
+    Append, Appended, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo, NewId, NodeLimits, Options,
     Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
 };
 use weir_log::{Disk, MemoryDisk};
@@ -367,4 +367,27 @@ fn warmed<T>(engine: &Engine, mut ask: impl FnMut() -> Result<T, Halt>) -> T {
             other => return other.unwrap(),
         }
     }
+}
+
+/// Whether a watched key had expired was known only once somebody had removed it. Where more keys were due than are
+/// removed at once, a transaction went on though the key it watched was gone.
+#[test]
+fn a_watched_key_that_expires_has_changed() {
+    let clock = TestClock::new();
+    let engine = Engine::memory_with(clock.clone(), Options::default());
+    for name in ["due", "early", "later"] {
+        add(&engine, name, 1, "x");
+    }
+    let expire = |name: &str, at: u64| {
+        engine.turn().expire_at(key(name), Timestamp(BEGIN + at), ExpireWhen::default()).unwrap();
+    };
+    expire("due", 1_000);
+    expire("early", 10);
+    expire("later", 9_000);
+    clock.set(BEGIN + 500);
+    let watches = ["due", "early", "later", "missing"].map(|name| engine.turn().watch(key(name)));
+    let dirty = || watches.map(|watch| engine.turn().is_dirty(watch));
+    assert_eq!(dirty(), [false; 4], "what had expired before was missing when it was watched");
+    clock.set(BEGIN + 1_000);
+    assert_eq!(dirty(), [true, false, false, false]);
 }
