@@ -322,9 +322,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What is prepared at once when space is short, in bytes.
     fn small_room(&self) -> u64 {
-        (self.segment_bytes() / 4).min(1 << 20)
+        self.shared.small_room()
     }
 
     pub(crate) fn segment_bytes(&self) -> u64 {
@@ -503,6 +502,23 @@ impl Engine {
 }
 
 impl Shared {
+    /// What is prepared at once when space is short, in bytes.
+    fn small_room(&self) -> u64 {
+        (self.log.segment_bytes() / 4).min(1 << 20)
+    }
+
+    /// Makes room in the log, without the lock, and serves the waiting reads that lacked it. Answers whether there is
+    /// something for the doors.
+    #[cold]
+    fn serve_late(&self) -> bool {
+        // Where the disk is full, who waits is told so.
+        drop(self.log.ensure_room(self.small_room()));
+        let mut core = self.core.lock().expect("no panic under this lock");
+        core.serve_waiters();
+        core.appender.submit();
+        !core.waiting.served.is_empty()
+    }
+
     /// Nudges whose time is up; answers how long the next one has.
     pub(crate) fn ring_alarms(&self) -> Option<Duration> {
         let now = self.clock.elapsed();
@@ -563,8 +579,12 @@ impl Drop for Turn<'_> {
         core.end_all();
         core.serve_waiters();
         core.appender.submit();
-        let ring = !core.waiting.served.is_empty();
+        let mut ring = !core.waiting.served.is_empty();
+        let lacks_room = core.waiting.has_ready();
         drop(core);
+        if lacks_room {
+            ring |= self.shared.serve_late();
+        }
         if ring && let Some(doorbell) = self.shared.doorbell.get() {
             doorbell();
         }

@@ -503,11 +503,17 @@ impl Core {
         if !self.waiting.has_ready() || self.in_transaction() {
             return;
         }
-        let before = self.blocks.read_on_the_spot(true);
-        while let Some((ns, name)) = self.waiting.next_ready() {
+        // For what lacks room in the log the turn makes some, without the lock, and comes here again.
+        while !self.lacks_room()
+            && let Some((ns, name)) = self.waiting.next_ready()
+        {
             self.serve_stream(ns, &name);
         }
-        self.blocks.read_on_the_spot(before);
+    }
+
+    /// Whether a delivery would have to wait for room in the log.
+    fn lacks_room(&self) -> bool {
+        matches!(self.check_writable(false), Err(Halt::Cold(_)))
     }
 
     fn serve_stream(&mut self, ns: NamespaceNo, name: &[u8]) {
@@ -527,15 +533,21 @@ impl Core {
     pub fn ask_again(&mut self, waiter: WaiterId) -> bool {
         let Some(wait) = self.waiting.get(waiter) else { return false };
         let wanted = wait.wanted.clone();
+        let before = self.blocks.read_on_the_spot(true);
         let answer = match &wanted {
             Wanted::Read(read) => self.read(read),
             Wanted::Group(read) => self.read_group(read),
         };
+        self.blocks.read_on_the_spot(before);
         let result = match (answer, &wanted) {
             (Ok(outcome), _) if outcome.streams.is_empty() => return false,
             (Ok(outcome), _) => Ok(outcome),
             // Plain reads go on waiting whatever becomes of the key.
             (Err(_), Wanted::Read(_)) => return false,
+            (Err(Halt::Cold(Cold::Room(_))), Wanted::Group(read)) => {
+                read.streams.iter().for_each(|(name, _)| self.waiting.signal(read.ns, name));
+                return false;
+            }
             (Err(Halt::Error(error)), Wanted::Group(_)) => Err(error.kind().clone()),
             (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
         };

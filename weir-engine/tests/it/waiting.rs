@@ -6,9 +6,12 @@ use std::time::Duration;
 use weir_core::{EntryId, ErrorKind};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
-    Append, Engine, Entries, GroupReadFrom, GroupStart, Namespace, NewId, ReadGroup, ReadLimits, Served,
+    Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Namespace, NewId, ReadGroup,
+    ReadLimits, Served,
 };
+use weir_log::MemoryDisk;
 
+use crate::script::{TestClock, small};
 use crate::streams::{NS, add, key};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -183,4 +186,24 @@ fn tasks_that_want_durability_share_flushes() {
         orders.range(b"orders", weir_core::RangeOptions { count: 1_000, ..everything() }).unwrap().len(),
         500
     );
+}
+
+/// Where preparing space lagged behind, a waiting group read was told that the disk had failed.
+#[test]
+fn a_waiting_group_read_outlasts_a_log_without_room() {
+    let engine = Engine::open(Arc::new(MemoryDisk::new()), TestClock::new(), small(Fsync::No)).unwrap();
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    engine.turn().wait_group(group_read(1), 7).unwrap();
+    let fields: [&[u8]; 2] = [b"f", &[b'v'; 500]];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    let mut turn = engine.turn();
+    turn.begin();
+    // A transaction goes on until there is no room at all.
+    let refused = (0..100_000).find_map(|_| turn.append(key("s"), &request).err());
+    assert!(matches!(refused, Some(Halt::Cold(Cold::Room(_)))), "{refused:?}");
+    drop(turn);
+    let served = engine.turn().take_served();
+    assert_eq!(served.len(), 1);
+    assert_eq!((served[0].token, ids(&served[0]).len()), (7, 1));
+    assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 1);
 }
