@@ -1,8 +1,10 @@
-//! The engine's background work: the flush of each second, space ahead of the writer, snapshots, reclaiming.
+//! The engine's background work: the flush of each second, space ahead of the writer, snapshots, reclaiming,
+//! freeing what was removed.
 //!
 //! All of it in small steps, by one thread, which never holds the core's lock longer than a slice.
 
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use crate::engine::{Engine, Shared, log_error};
 use crate::options::Fsync;
 use crate::reclaim::Reclaim;
 use crate::snapshot::{self, SnapshotFile};
+use crate::state::Key;
 
 /// How long the thread sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(20);
@@ -27,12 +30,14 @@ pub(crate) struct Background {
     /// Where the log was when the last snapshot began.
     snapshot_from: Lsn,
     reclaim: Reclaim,
+    /// Keys that were removed, to be freed here.
+    removed: Receiver<Box<Key>>,
 }
 
 impl Background {
-    pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn) -> Self {
+    pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn, removed: Receiver<Box<Key>>) -> Self {
         let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
-        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from, reclaim: Reclaim::default() }
+        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from, reclaim: Reclaim::default(), removed }
     }
 
     /// Starts the thread. It ends when the engine is closed or its last clone is dropped.
@@ -62,8 +67,9 @@ impl Background {
             shared.snapshot_wanted.store(false, Ordering::Release);
             return done.map(|()| true);
         }
+        let freed = own.removed.try_recv().is_ok();
         let reclaiming = own.reclaim.step(shared)?;
-        Ok(busy || reclaiming)
+        Ok(busy || freed || reclaiming)
     }
 
     pub(crate) fn snapshot(shared: &Arc<Shared>) -> Result<(), Error> {

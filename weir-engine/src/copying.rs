@@ -209,7 +209,8 @@ impl Engine {
         let KeyImage { head, entries, node_starts } = image;
         let mut payload = head;
         let most = self.limits().copied_bytes;
-        for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE)) {
+        for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE))
+        {
             self.fetch(entries, &mut |nth, fields| {
                 // What is too large anyway is not kept; the rest of these few is only looked at.
                 if payload.len() > most {
@@ -566,7 +567,8 @@ mod tests {
         for _ in 0..2 {
             let fields: [&[u8]; 2] = [b"f", b"v"];
             let id = crate::api::NewId::Auto;
-            let request = crate::api::Append { id, fields: &fields, create: true, trim: None, producer: None };
+            let request =
+                crate::api::Append { id, fields: &fields, create: true, trim: None, producer: None };
             for _ in 0..3 {
                 engine.turn().append(KEY, &request).expect("entries are added");
             }

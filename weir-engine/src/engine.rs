@@ -28,6 +28,7 @@ use crate::mailbox::Mailbox;
 use crate::options::{Fsync, Limits, Options};
 use crate::record::{EntryRecord, Fields};
 use crate::recovery;
+use crate::state::REMOVED_MAX;
 
 /// The lock file of a data folder.
 const LOCK: &str = "LOCK";
@@ -99,9 +100,12 @@ impl Engine {
         let recovered = recovery::recover(&disk, &options)?;
         options.check(recovered.appender.max_record())?;
         let log = recovered.log;
-        let background = Background::new(recovered.snapshots, log.written());
+        let (removed, list) = std::sync::mpsc::sync_channel(REMOVED_MAX);
+        let mut state = recovered.state;
+        state.removed = Some(removed);
+        let background = Background::new(recovered.snapshots, log.written(), list);
         let flusher = Flusher::new(log.clone());
-        let core = Core::new(recovered.state, log.clone(), recovered.appender, options.clone());
+        let core = Core::new(state, log.clone(), recovered.appender, options.clone());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             log,

@@ -90,7 +90,7 @@ pub(crate) struct Pending {
     /// Rows that were handed back, in that order.
     released: BTreeMap<u64, EntryId>,
     released_next: u64,
-    /// Owned rows by delivery time; built when it is first asked for.
+    /// Owned rows by delivery time, those left out whose entry was found to be gone; built when it is first asked for.
     by_time: Option<BTreeSet<(u64, EntryId)>>,
 }
 
@@ -190,6 +190,14 @@ impl Pending {
         }
     }
 
+    /// Leaves rows out of [`Pending::longest_idle`] whose entries are gone: nobody will ever be given them by age, and
+    /// looking at them each time takes time. Only a change of such a row brings it back.
+    pub(crate) fn skip_times(&mut self, ghosts: &[PendingEntry]) {
+        if let Some(times) = &mut self.by_time {
+            ghosts.iter().for_each(|row| drop(times.remove(&(row.time, row.id))));
+        }
+    }
+
     /// Puts or replaces a row; returns the one it replaced.
     fn put(&mut self, entry: PendingEntry, extra: Extra) -> Option<PendingEntry> {
         let replaced = self.get(entry.id);
@@ -260,7 +268,7 @@ impl Pending {
             && self.released.last_key_value().is_none_or(|(last, _)| *last <= self.released_next);
         let times = self.by_time.as_ref().is_none_or(|times| {
             let known = times.iter().all(|(time, id)| self.get(*id).is_some_and(|row| row.time == *time));
-            known && times.len() == self.rows.len() - handed_back
+            known && times.len() <= self.rows.len() - handed_back
         });
         aside && extras && queue && times
     }
@@ -484,6 +492,11 @@ impl Groups {
 
     pub(crate) fn by_no_mut(&mut self, no: u32) -> Option<&mut Group> {
         self.list.get_mut(&no)
+    }
+
+    /// Forgets which rows are old, as far as it was ever asked for.
+    pub(crate) fn forget_times(&mut self) {
+        self.list.values_mut().for_each(|group| group.pending.by_time = None);
     }
 
     pub(crate) fn add(&mut self, group: Group) {

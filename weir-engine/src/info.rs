@@ -34,11 +34,14 @@ impl Core {
         let stream = self.stream(found);
         let limits = stream.idempotence_limits;
         let idempotence = stream.idempotence.as_ref();
+        // One walk over the blocks for both numbers.
+        let mut nodes = 0;
+        let radix_nodes = node::radix_nodes(stream.node_masters().inspect(|_| nodes += 1));
         let (producers, ids) = idempotence.map_or((0, 0), |i| i.tracked(limits, self.now.0));
         Ok(StreamInfo {
             length: stream.len,
-            nodes: stream.node_masters().count() as u64,
-            radix_nodes: node::radix_nodes(stream.node_masters()),
+            nodes,
+            radix_nodes,
             last_id: stream.last_id,
             max_deleted: stream.max_deleted,
             entries_added: stream.entries_added,

@@ -45,8 +45,7 @@ impl Node {
         if self.count == 0 {
             return true;
         }
-        let counters =
-            integer(i64::from(self.count - self.deleted)) + integer(i64::from(self.deleted));
+        let counters = integer(i64::from(self.count - self.deleted)) + integer(i64::from(self.deleted));
         (limits.bytes_max != 0 && self.bytes + counters + plain >= limits.bytes_max)
             || (limits.entries_max != 0 && u64::from(self.count) >= limits.entries_max)
     }

@@ -11,7 +11,7 @@ use crate::api::{
 };
 use crate::core::{Core, Found};
 use crate::counters;
-use crate::group::{Group, NO_CONSUMER, PendingEntry};
+use crate::group::{Group, PendingEntry};
 use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Stream;
@@ -22,6 +22,9 @@ pub(crate) const ROWS_PER_RECORD: usize = 1_000;
 
 /// What an entry takes in an answer beside its names and values, about.
 const ENTRY_BYTES: u64 = 24;
+
+/// Rows without an entry that one claim remembers to skip.
+const GHOSTS_AT_ONCE: usize = 100_000;
 
 /// What is left of a read's limits.
 struct Budget {
@@ -371,21 +374,23 @@ impl Core {
         let stream = self.stream(place.found);
         let ripe = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= idle_min);
         let candidates = group.pending.handed_back().chain(group.pending.longest_idle().take_while(ripe));
-        let mut given = Vec::new();
+        let (mut given, mut ghosts) = (Vec::new(), Vec::new());
         for row in candidates {
             if given.len() as u64 >= most {
                 break;
             }
-            if let Some(entry) = stream.find(&self.blocks, row.id)? {
-                let entry = EntryRef { id: row.id, lsn: entry.lsn };
-                // Rows that were handed back count as delivered at time 0.
-                given.push(Delivery {
-                    entry,
+            match stream.find(&self.blocks, row.id)? {
+                Some(entry) => given.push(Delivery {
+                    entry: EntryRef { id: row.id, lsn: entry.lsn },
+                    // Rows that were handed back count as delivered at time 0.
                     idle: now.saturating_sub(row.time),
                     deliveries: row.deliveries,
-                });
+                }),
+                None if ghosts.len() < GHOSTS_AT_ONCE => ghosts.push(row),
+                None => {}
             }
         }
+        self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
         let mut refs: Vec<EntryRef> = given.iter().map(|delivery| delivery.entry).collect();
         budget.take(self, &mut refs);
         given.truncate(refs.len());
@@ -399,13 +404,19 @@ impl Core {
     }
 
     /// When the row that is idle longest will be old enough.
-    fn next_idle(&self, place: &Place, idle_min: u64) -> Option<u64> {
+    fn next_idle(&mut self, place: &Place, idle_min: u64) -> Option<u64> {
         let group = self.group(place.found, place.at);
         let stream = self.stream(place.found);
+        let mut ghosts = Vec::new();
         let waiting = group.pending.longest_idle().find(|row| {
-            row.consumer != NO_CONSUMER && stream.find(&self.blocks, row.id).is_ok_and(|e| e.is_some())
+            let found = stream.find(&self.blocks, row.id);
+            if ghosts.len() < GHOSTS_AT_ONCE && found.as_ref().is_ok_and(Option::is_none) {
+                ghosts.push(*row);
+            }
+            found.is_ok_and(|entry| entry.is_some())
         });
         let from = waiting.map_or(self.now.0, |row| row.time);
+        self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
         Some(from.saturating_add(idle_min).max(self.now.0 + 1))
     }
 
@@ -600,4 +611,87 @@ pub(crate) struct Place {
     pub(crate) found: Found,
     pub(crate) at: GroupRef,
     pub(crate) consumer: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Append, GroupStart, NewId, References, SetId};
+    use crate::engine::Engine;
+
+    const KEY: KeyRef<'_> = KeyRef { ns: NamespaceNo(0), name: b"s" };
+
+    fn add(engine: &Engine, ms: u64) {
+        let fields: [&[u8]; 2] = [b"f", b"v"];
+        let id = NewId::Exact(EntryId::new(ms, 0));
+        let request = Append { id, fields: &fields, create: true, trim: None, producer: None };
+        engine.turn().append(KEY, &request).expect("it is added");
+    }
+
+    fn claim(engine: &Engine, idle_min: u64) -> Vec<u64> {
+        let read = ReadGroup {
+            ns: KEY.ns,
+            group: b"g".as_slice().into(),
+            consumer: b"ann".as_slice().into(),
+            streams: vec![(KEY.name.into(), GroupReadFrom::New)],
+            limits: ReadLimits::default(),
+            noack: false,
+            claim_idle_min: Some(idle_min),
+        };
+        let outcome = engine.turn().read_group(&read).expect("the group is there");
+        match outcome.streams.into_iter().next().map(|stream| stream.entries) {
+            Some(Entries::Claimed(given)) => given.iter().map(|delivery| delivery.entry.id.ms).collect(),
+            Some(Entries::Plain(_)) => panic!("it claims"),
+            None => Vec::new(),
+        }
+    }
+
+    fn by_age(engine: &Engine) -> usize {
+        let mut turn = engine.turn();
+        let (found, at) = turn.find_group(KEY, b"g").expect("it is there");
+        turn.group(found, at).pending.longest_idle().count()
+    }
+
+    /// A claim looked at every pending row without an entry, each time.
+    #[test]
+    fn a_claim_looks_once_at_rows_whose_entries_are_gone() {
+        let engine = Engine::memory();
+        engine
+            .turn()
+            .group_create(KEY, b"g", GroupStart::After(EntryId::MIN), None, true)
+            .expect("it is made");
+        (1..=10).for_each(|ms| add(&engine, ms));
+        assert_eq!(claim(&engine, 0), Vec::from_iter(1..=10));
+        let gone: Vec<EntryId> = (2..=10).map(|ms| EntryId::new(ms, 0)).collect();
+        engine.turn().delete_with(KEY, &gone, References::Keep).expect("they go");
+        assert_eq!(claim(&engine, 0), [1]);
+        assert_eq!(by_age(&engine), 1);
+        assert_eq!(engine.turn().pending_summary(KEY, b"g").expect("it is there").count, 10);
+        assert!(engine.verify().expect("memory has no faults").is_clean());
+    }
+
+    /// XSETID may take the last ID back, and an entry may come that has the ID of a deleted one.
+    #[test]
+    fn a_row_counts_again_when_an_entry_with_its_id_comes() {
+        let engine = Engine::memory();
+        engine
+            .turn()
+            .group_create(KEY, b"g", GroupStart::After(EntryId::MIN), None, true)
+            .expect("it is made");
+        (1..=3).for_each(|ms| add(&engine, ms));
+        assert_eq!(claim(&engine, 0), [1, 2, 3]);
+        let trim = crate::api::Trim {
+            bound: crate::api::TrimBound::MaxLen(0),
+            approximate: false,
+            limit: 0,
+            references: References::Keep,
+        };
+        engine.turn().trim(KEY, &trim).expect("they go");
+        assert_eq!(claim(&engine, 0), []);
+        assert_eq!(by_age(&engine), 0);
+        let back = SetId { last_id: EntryId::new(1, 0), entries_added: None, max_deleted: None };
+        engine.turn().set_id(KEY, &back).expect("no entry is there");
+        add(&engine, 2);
+        assert_eq!(claim(&engine, 0), [2]);
+    }
 }

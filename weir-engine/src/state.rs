@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::sync::mpsc::SyncSender;
 
 use hashbrown::HashTable;
 use weir_core::EntryId;
@@ -69,6 +70,21 @@ pub(crate) struct Namespace {
     pub(crate) expires: BTreeSet<(u64, u32)>,
 }
 
+/// Removed keys that wait to be freed; beyond that they are freed where they are removed.
+pub(crate) const REMOVED_MAX: usize = 1024;
+
+/// Blocks, or pending entries of one group, from which on freeing a key takes longer than handing it on.
+const HEAVY: usize = 64;
+
+impl Key {
+    /// Whether freeing it takes a while.
+    fn is_heavy(&self) -> bool {
+        let Some(stream) = self.stream() else { return false };
+        stream.sealed.as_ref().is_some_and(|sealed| sealed.heads.len() > HEAVY)
+            || stream.groups().any(|group| group.pending.len() > HEAVY)
+    }
+}
+
 /// How many entries were written into each segment of the log.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SegmentCounts {
@@ -116,6 +132,8 @@ pub(crate) struct State {
     pub(crate) next_key: u64,
     /// Entries ever written into each segment, by segment number; a hint for reclaiming.
     pub(crate) written: SegmentCounts,
+    /// Where large keys go that were removed, so that nobody waits under the lock until they are freed.
+    pub(crate) removed: Option<SyncSender<Box<Key>>>,
     hasher: foldhash::fast::FixedState,
     /// During recovery: slots by key number. Names are looked up only after it.
     recovering: Option<HashMap<u64, u32>>,
@@ -315,10 +333,13 @@ impl State {
     }
 
     fn forget_slot(&mut self, slot: u32) {
-        if let Some(key) = self.keys.remove(slot)
-            && let Some(slots) = &mut self.recovering
-        {
+        let Some(key) = self.keys.remove(slot) else { return };
+        if let Some(slots) = &mut self.recovering {
             slots.remove(&key.no);
+        }
+        if let Some(removed) = self.removed.as_ref().filter(|_| key.is_heavy()) {
+            // Where too many wait already it comes back, and is freed here.
+            drop(removed.try_send(Box::new(key)));
         }
     }
 
@@ -353,6 +374,10 @@ impl Stream {
             Record::Block { .. } => self.apply_block(lsn),
             Record::Remove(removal) => self.apply_removal(removal),
             Record::SetId { last_id, entries_added, max_deleted, .. } => {
+                // Entries to come may have IDs of deleted ones, whose rows count again then.
+                if let Some(groups) = self.groups.as_mut().filter(|_| *last_id < self.last_id) {
+                    groups.forget_times();
+                }
                 self.last_id = *last_id;
                 self.entries_added = entries_added.unwrap_or(self.entries_added);
                 self.max_deleted = max_deleted.unwrap_or(self.max_deleted);
@@ -451,5 +476,59 @@ impl Group {
             self.assign_new(PendingEntry { id: *id, consumer, time, deliveries: 1 });
         }
         self.touch_consumer(consumer, time, !ids.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Fields;
+
+    fn state_with_stream(entries: u64) -> State {
+        let mut state = State::default();
+        state.apply(None, Lsn(1), &Record::Namespace { ns: 0, name: b"default" });
+        let idempotence = IdempotenceLimits::default();
+        state.apply(None, Lsn(2), &Record::KeyNew { key: 0, ns: 0, name: b"s", idempotence });
+        for pos in 0..entries {
+            let stream = state.keys.get(0).and_then(Key::stream).expect("made above");
+            if stream.seals_before(false) {
+                let block = std::borrow::Cow::Owned(stream.tail.block.clone());
+                state.apply(Some(0), Lsn(1_000 + pos), &Record::Block { key: 0, block });
+            }
+            let record = EntryRecord {
+                key: 0,
+                pos,
+                gpos: pos + 1,
+                id: EntryId::new(pos + 1, 0),
+                at: 0,
+                node_start: pos == 0,
+                fields: Fields::Slices(&[b"f", b"v"]),
+                idempotent: None,
+            };
+            state.apply(Some(0), Lsn(1_000 + pos), &Record::Entry(record));
+        }
+        state
+    }
+
+    #[test]
+    fn large_keys_are_handed_on_to_be_freed() {
+        for (entries, handed_on) in [(1, false), (20_000, true)] {
+            let mut state = state_with_stream(entries);
+            let (removed, list) = std::sync::mpsc::sync_channel(1);
+            state.removed = Some(removed);
+            state.apply(Some(0), Lsn(100_000), &Record::KeyDelete { key: 0 });
+            assert_eq!(list.try_recv().is_ok(), handed_on);
+            assert_eq!(state.keys.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_full_list_refuses_no_removal() {
+        let mut state = state_with_stream(20_000);
+        let (removed, list) = std::sync::mpsc::sync_channel(0);
+        state.removed = Some(removed);
+        state.apply(None, Lsn(100_000), &Record::Flush { ns: 0 });
+        assert!(list.try_recv().is_err());
+        assert_eq!(state.keys.len(), 0);
     }
 }

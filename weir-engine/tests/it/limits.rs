@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind};
 use weir_engine::{
-    Append, Claim, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Limits, Nack, NackMode, NewId, Options,
-    Producer, ReadGroup, ReadLimits, ReadOutcome,
+    Append, Claim, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Limits, Nack, NackMode, NewId,
+    Options, Producer, ReadGroup, ReadLimits, ReadOutcome,
 };
 use weir_log::MemoryDisk;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind, Timestamp};
 use weir_engine::{
-    Append, Appended, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo, NewId, NodeLimits, Options,
-    Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
+    Append, Appended, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo,
+    NewId, NodeLimits, Options, Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
 };
 use weir_log::{Disk, MemoryDisk};
 
