@@ -343,6 +343,12 @@ impl Node {
         }
     }
 
+    /// Grows to `end` without writing: like any new length, this one may be lost until the next flush.
+    fn grow(&mut self, end: usize) {
+        let len = self.current.len().max(end);
+        self.current.resize(len, 0);
+    }
+
     fn punch(&mut self, at: usize, end: usize) {
         let end = end.min(self.current.len());
         if at < end {
@@ -661,6 +667,19 @@ impl DiskFile for FaultyFile {
                 world.node(self.node).set_len(len as usize);
             }
         })
+    }
+
+    /// As a real one may, a full disk takes a part of the range.
+    fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        let mut full = false;
+        self.change(&format!("allocate {len} at {at} of"), |world, fate| {
+            if fate.is_done_or_cut(world) {
+                let fits = world.take_blocks(self.node, at, len);
+                full = fits < len;
+                world.node(self.node).grow((at + fits) as usize);
+            }
+        })?;
+        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn punch(&self, at: u64, len: u64) -> io::Result<()> {

@@ -97,6 +97,10 @@ impl DiskFile for WatchedFile {
         self.disk.told(self.file.set_len(len))
     }
 
+    fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        self.disk.told(self.file.allocate(at, len))
+    }
+
     fn punch(&self, at: u64, len: u64) -> io::Result<()> {
         self.disk.told(self.file.punch(at, len))
     }

@@ -282,6 +282,22 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    fn allocate(&self, at: u64, len: u64) -> io::Result<()> {
+        let mut contents = self.contents.write().expect("no panic under this lock");
+        let end = at + len;
+        let chunks = end.div_ceil(CHUNK as u64) as usize;
+        if contents.chunks.len() < chunks {
+            contents.chunks.resize_with(chunks, || None);
+        }
+        for index in split(at).0..chunks {
+            if contents.chunks[index].is_none() {
+                contents.chunks[index] = Some(self.take_chunk()?);
+            }
+        }
+        contents.len = contents.len.max(end);
+        Ok(())
+    }
+
     fn punch(&self, at: u64, len: u64) -> io::Result<()> {
         let mut contents = self.contents.write().expect("no panic under this lock");
         self.clear(&mut contents, at, len);

@@ -1,6 +1,6 @@
 //! Power cuts at every operation: what is found is a prefix with everything that was promised, transactions whole.
 
-use weir_log::MemoryDisk;
+use weir_log::{MemoryDisk, Preparation};
 use weir_log::faulty::{FaultyDisk, Keep};
 
 use crate::life::{History, Script, check_image, operations};
@@ -30,8 +30,9 @@ impl Drop for Case {
 
 #[test]
 fn a_power_cut_at_every_operation() {
-    for seed in 0..3 {
-        let script = Script { seed, steps: 60, close: true };
+    use Preparation::{Allocation, Zeroes};
+    for (seed, preparation) in [(0, Zeroes), (1, Zeroes), (2, Allocation), (3, Allocation)] {
+        let script = Script { seed, steps: 60, close: true, preparation };
         let count = operations(&MemoryDisk::new(), &History::default(), script);
         assert!(count > 100, "the script is long enough to mean something: {count}");
         for cut in 0..count {
@@ -51,10 +52,16 @@ fn a_power_cut_at_every_operation() {
 
 #[test]
 fn a_second_power_cut_at_every_operation_of_the_life_after_the_first() {
-    let first = Script { seed: 11, steps: 50, close: false };
-    let second = Script { seed: 12, steps: 8, close: true };
+    for preparation in [Preparation::Zeroes, Preparation::Allocation] {
+        cut_twice(preparation);
+    }
+}
+
+fn cut_twice(preparation: Preparation) {
+    let first = Script { seed: 11, steps: 50, close: false, preparation };
+    let second = Script { seed: 12, steps: 8, close: true, preparation };
     let count = operations(&MemoryDisk::new(), &History::default(), first);
-    for cut in (0..count).step_by(7) {
+    for cut in (0..count).step_by(11) {
         let disk = FaultyDisk::new();
         disk.cut_at(cut);
         let mut history = History::default();

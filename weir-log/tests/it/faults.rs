@@ -12,7 +12,13 @@ use crate::support::{body, open, read, scan, small};
 
 #[test]
 fn an_error_at_every_operation_loses_nothing_that_was_promised() {
-    let script = Script { seed: 21, steps: 60, close: true };
+    for preparation in [Preparation::Zeroes, Preparation::Allocation] {
+        fail_at_every_operation(preparation);
+    }
+}
+
+fn fail_at_every_operation(preparation: Preparation) {
+    let script = Script { seed: 21, steps: 60, close: true, preparation };
     let count = operations(&MemoryDisk::new(), &History::default(), script);
     for failure in [Failure::Io, Failure::Full] {
         for at in 0..count {
@@ -101,13 +107,19 @@ fn impatient() -> LogOptions {
 
 #[test]
 fn a_full_disk_refuses_before_it_hurts_and_recovers_by_itself() {
+    for preparation in [Preparation::Zeroes, Preparation::Allocation] {
+        fill_and_recover(&LogOptions { preparation, ..impatient() });
+    }
+}
+
+fn fill_and_recover(options: &LogOptions) {
     // Wherever in a segment the disk is full, and wherever in a page the record that finds out.
     for (quota, len) in (80..360).step_by(7).map(|kib| kib << 10).zip((60..).step_by(5)) {
         let segments = quota / (64 << 10);
         let disk = FaultyDisk::new();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         disk.set_quota(Some(quota));
-        let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
+        let (mut opened, _) = open(&shared, options.clone(), 1, None).unwrap();
         let mut count = 0;
         while append_if_room(&mut opened, 1000, Room::Ample) {
             count += 1;
@@ -141,7 +153,7 @@ fn a_full_disk_refuses_before_it_hurts_and_recovers_by_itself() {
         let records = scan(&opened.log, Lsn(0));
         let from = records[0].0;
         drop(opened);
-        assert_eq!(open(&shared, impatient(), 2, Some(from)).unwrap().1, records);
+        assert_eq!(open(&shared, options.clone(), 2, Some(from)).unwrap().1, records);
     }
 }
 
@@ -184,10 +196,16 @@ fn a_disk_that_is_really_full() {
 
 #[test]
 fn a_memory_disk_with_a_quota_fills_up_as_a_real_one_does() {
+    for preparation in [Preparation::Zeroes, Preparation::Allocation] {
+        fill_memory(LogOptions { preparation, ..impatient() });
+    }
+}
+
+fn fill_memory(options: LogOptions) {
     let disk = MemoryDisk::new();
     disk.set_quota(Some(5 * (64 << 10)));
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (mut opened, _) = open(&shared, impatient(), 1, None).unwrap();
+    let (mut opened, _) = open(&shared, options, 1, None).unwrap();
     let mut count = 0;
     while append_if_room(&mut opened, 1000, Room::Ample) {
         count += 1;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_log::faulty::{FaultyDisk, Keep};
-use weir_log::{Disk, Level, LogOptions, MemoryDisk, OpenError, Opened};
+use weir_log::{Disk, Level, LogOptions, MemoryDisk, OpenError, Opened, Preparation};
 
 use crate::support::{Record, body, open, salts, small};
 
@@ -27,6 +27,7 @@ pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) steps: u64,
     pub(crate) close: bool,
+    pub(crate) preparation: Preparation,
 }
 
 impl History {
@@ -50,7 +51,8 @@ impl History {
     pub(crate) fn live(&mut self, disk: &FaultyDisk, least: usize, script: Script) -> bool {
         self.lives += 1;
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        match open(&shared, small(), self.lives ^ script.seed << 8, None) {
+        let options = LogOptions { preparation: script.preparation, ..small() };
+        match open(&shared, options, self.lives ^ script.seed << 8, None) {
             Ok((opened, found)) => {
                 self.settle(&found, least);
                 self.run(opened, script).is_some()
