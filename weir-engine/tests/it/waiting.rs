@@ -9,7 +9,7 @@ use weir_engine::{
     Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Namespace, NewId, ReadGroup,
     ReadLimits, Served,
 };
-use weir_log::MemoryDisk;
+use weir_log::faulty::FaultyDisk;
 
 use crate::script::{TestClock, small};
 use crate::streams::{NS, add, key};
@@ -191,7 +191,8 @@ fn tasks_that_want_durability_share_flushes() {
 /// Where preparing space lagged behind, a waiting group read was told that the disk had failed.
 #[test]
 fn a_waiting_group_read_outlasts_a_log_without_room() {
-    let engine = Engine::open(Arc::new(MemoryDisk::new()), TestClock::new(), small(Fsync::No)).unwrap();
+    let disk = Arc::new(FaultyDisk::new());
+    let engine = Engine::open(disk, TestClock::new(), small(Fsync::Always)).unwrap();
     engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
     engine.turn().wait_group(group_read(1), 7).unwrap();
     let fields: [&[u8]; 2] = [b"f", &[b'v'; 500]];
