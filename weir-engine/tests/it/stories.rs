@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind, Timestamp};
 use weir_engine::{
-    Append, Appended, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo,
-    NewId, NodeLimits, Options, Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
+    Append, Appended, Cold, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo,
+    NewId, NodeLimits, Options, Producer, Range, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
 };
 use weir_log::{Disk, MemoryDisk};
 
@@ -390,4 +390,27 @@ fn a_watched_key_that_expires_has_changed() {
     assert_eq!(dirty(), [false; 4], "what had expired before was missing when it was watched");
     clock.set(BEGIN + 1_000);
     assert_eq!(dirty(), [true, false, false, false]);
+}
+
+/// Ending what was not begun took a counter below zero, and what one turn wanted read under the lock the next ones got
+/// so too.
+#[test]
+fn what_a_turn_begins_ends_with_it() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    engine.turn().end();
+    (1..=20_000).for_each(|n| {
+        add(&engine, "s", n, "x");
+    });
+    engine.flush().unwrap();
+    let first = Range { start: EntryId::MIN, end: EntryId::MAX, count: Some(5), reverse: false };
+    let is_cold = || matches!(engine.turn().range(key("s"), &first), Err(Halt::Cold(Cold::Block(_))));
+    assert!(is_cold());
+    engine.turn().read_on_the_spot(true);
+    assert!(is_cold());
+    let mut turn = engine.turn();
+    turn.read_on_the_spot(true);
+    turn.begin();
+    turn.end();
+    assert_eq!(turn.range(key("s"), &first).unwrap().unwrap().len(), 5);
 }
