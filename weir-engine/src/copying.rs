@@ -100,6 +100,36 @@ impl KeyCopy {
         self.payload
     }
 
+    fn sizes(&self) -> Sizes {
+        let (mut sizes, mut consumers, mut rows) = (Sizes::default(), 0, 0);
+        let read = self.read(&mut |item| {
+            let (mut name, mut value) = (0, 0);
+            match item {
+                Item::Entry { fields, .. } => {
+                    sizes.entries += 1;
+                    value = plain_len(&fields) + 5 * (fields.len() as u64);
+                }
+                Item::Text(text) => value = text.len() as u64,
+                Item::Group { name: group, .. } => {
+                    name = group.len();
+                    (sizes.groups, consumers, rows) = (sizes.groups + 1, 0, 0);
+                }
+                Item::Consumer { name: consumer, .. } => (name, consumers) = (consumer.len(), consumers + 1),
+                Item::Producer(producer, iid, _) => name = producer.len().max(iid.len()),
+                Item::Rows(more) => rows += more.len(),
+                Item::Released(more) => rows += more.len(),
+                Item::Stream(_) => {}
+            }
+            sizes.consumers_max = sizes.consumers_max.max(consumers);
+            sizes.rows_max = sizes.rows_max.max(rows);
+            sizes.name_max = sizes.name_max.max(name);
+            sizes.value_max = sizes.value_max.max(value);
+            Some(())
+        });
+        read.expect("a copy is read once before it is put in place");
+        sizes
+    }
+
     fn read(&self, visit: &mut dyn FnMut(Item<'_>) -> Option<()>) -> Option<()> {
         let mut r = Reader::new(&self.payload[5..]);
         if r.byte()? == TEXT {
@@ -138,6 +168,21 @@ impl KeyCopy {
         }
         r.is_empty().then_some(())
     }
+}
+
+/// How much of everything a copy has.
+#[derive(Debug, Default)]
+struct Sizes {
+    entries: usize,
+    groups: usize,
+    /// Consumers of the group that has most.
+    consumers_max: usize,
+    /// Pending entries of the group that has most.
+    rows_max: usize,
+    /// Bytes of the longest name.
+    name_max: usize,
+    /// Bytes of the largest entry or text, encoded.
+    value_max: u64,
 }
 
 /// One part of a copied key, in the order they are put back, except entries, which come first.
@@ -322,46 +367,19 @@ impl Core {
         if copy.payload.len() > limits.copied_bytes {
             return Err(too_many_bytes().into());
         }
-        let most = self.appender.max_record().saturating_sub(512 + 3 * limits.name_bytes) as u64;
-        let name_max = limits.name_bytes;
-        let mut fits = true;
-        let (mut entries, mut groups, mut consumers, mut rows) = (0, 0, 0, 0);
-        let (mut consumers_max, mut rows_max) = (0, 0);
-        let read = copy.read(&mut |item| {
-            match item {
-                Item::Entry { fields, .. } => {
-                    entries += 1;
-                    fits &= plain_len(&fields) + 5 * (fields.len() as u64) <= most;
-                }
-                Item::Text(text) => fits &= text.len() as u64 <= most,
-                Item::Group { name, .. } => {
-                    fits &= name.len() <= name_max;
-                    (groups, consumers, rows) = (groups + 1, 0, 0);
-                }
-                Item::Consumer { name, .. } => {
-                    fits &= name.len() <= name_max;
-                    consumers += 1;
-                }
-                Item::Rows(more) => rows += more.len(),
-                Item::Released(more) => rows += more.len(),
-                Item::Producer(producer, iid, _) => fits &= producer.len().max(iid.len()) <= name_max,
-                Item::Stream(_) => {}
-            }
-            consumers_max = consumers_max.max(consumers);
-            rows_max = rows_max.max(rows);
-            Some(())
-        });
-        read.expect("a copy is read once before it is put in place");
+        let sizes = copy.sizes();
         let bounds = [
-            (entries, limits.copied_entries, "entries copied at once (copied_entries)"),
-            (groups, limits.groups, "groups of a stream (groups)"),
-            (consumers_max, limits.consumers, "consumers of a group (consumers)"),
-            (rows_max, limits.pending, "pending entries of a group (pending)"),
+            (sizes.entries, limits.copied_entries, "entries copied at once (copied_entries)"),
+            (sizes.groups, limits.groups, "groups of a stream (groups)"),
+            (sizes.consumers_max, limits.consumers, "consumers of a group (consumers)"),
+            (sizes.rows_max, limits.pending, "pending entries of a group (pending)"),
+            (sizes.name_max, limits.name_bytes, "bytes of a name (name_bytes)"),
         ];
         if let Some((_, _, what)) = bounds.into_iter().find(|(count, most, _)| count > most) {
             return Err(ErrorKind::LimitReached(what).into());
         }
-        if fits { Ok(()) } else { Err(ErrorKind::EntryTooLarge.into()) }
+        let most = self.appender.max_record().saturating_sub(512 + 3 * limits.name_bytes) as u64;
+        if sizes.value_max > most { Err(ErrorKind::EntryTooLarge.into()) } else { Ok(()) }
     }
 
     fn write_copy(&mut self, key: KeyRef<'_>, copy: &KeyCopy) -> Option<Found> {
