@@ -8,7 +8,6 @@
 //! not Redis' and Redis will not take it.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind, Timestamp};
@@ -25,7 +24,7 @@ use crate::record::{
     read_option,
 };
 use crate::state::Value;
-use crate::stream::{Stream, plain_len};
+use crate::stream::{Span, Stream, plain_len};
 use crate::varint::{Reader, put, put_bytes, put_signed};
 
 const MAGIC: &[u8; 4] = b"weir";
@@ -253,11 +252,7 @@ impl Core {
         if rows > self.options.limits.copied_bytes / ROW_BYTES {
             return Err(too_many_bytes().into());
         }
-        let mut entries = Vec::with_capacity(stream.len as usize);
-        stream.scan(&self.blocks, (EntryId::MIN, EntryId::MAX), |entry| {
-            entries.push(EntryRef::from(entry));
-            ControlFlow::Continue(())
-        })?;
+        let entries = self.entries_of(found, Span { most: stream.len, ..Span::ALL }, false)?;
         if let Some(last) = entries.last()
             && last.lsn >= self.log.written()
         {

@@ -97,13 +97,7 @@ fn deliver(engine: &Engine, group: &[u8], count: u64) {
         noack: false,
         claim_idle_min: None,
     };
-    loop {
-        let answer = engine.turn().read_group(&read);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => return drop(other.unwrap()),
-        }
-    }
+    engine.ask(|turn| turn.read_group(&read)).unwrap();
 }
 
 /// All of a key went into one frame of the snapshot, and no reader takes a frame of more than a few megabytes: an
@@ -169,13 +163,7 @@ fn a_removal_of_any_size_is_written() {
         deliver(&engine, b"g", 500);
     }
     let doomed: Vec<EntryId> = ids.iter().copied().filter(|id| (id.ms >> 40) % 10 != 3).collect();
-    loop {
-        let answer = engine.turn().delete_with(key("s"), &doomed, References::Delete);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => break drop(other.unwrap()),
-        }
-    }
+    engine.ask(|turn| turn.delete_with(key("s"), &doomed, References::Delete)).unwrap();
     assert_eq!(values(&engine, "s").len(), 3_000);
     let engine = reopened(&disk, engine);
     assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 3_000);
@@ -213,11 +201,9 @@ fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
     let full = loop {
         let fields: [&[u8]; 2] = [b"f", &[7; 200]];
         let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
-        let answer = engine.turn().append(key("filler"), &request);
-        match answer {
+        match engine.ask(|turn| turn.append(key("filler"), &request)) {
             Ok(Appended::Added { .. }) => engine.flush().unwrap(),
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            Err(Halt::Error(error)) => break error,
+            Err(error) => break error,
             other => panic!("{other:?}"),
         }
     };
@@ -267,9 +253,7 @@ fn nothing_is_reclaimed_before_what_made_it_dead_is_on_disk() {
     let trim_to = |most| {
         let bound = TrimBound::MaxLen(most);
         let trim = Trim { bound, approximate: false, limit: 0, references: References::Keep };
-        while let Err(Halt::Cold(cold)) = { engine.turn().trim(key("s"), &trim) } {
-            engine.warm(cold).unwrap();
-        }
+        engine.ask(|turn| turn.trim(key("s"), &trim)).unwrap();
     };
     // Enough for the segments to be looked at, which the snapshot brings to disk.
     trim_to(1_000);
@@ -354,19 +338,9 @@ fn delete(engine: &Engine, ids: &[u64]) -> u64 {
 }
 
 fn copy(engine: &Engine, from: &str, to: &str) {
-    let image = warmed(engine, || engine.turn().image(key(from))).unwrap();
+    let image = engine.ask(|turn| turn.image(key(from))).unwrap().unwrap();
     let copy = engine.complete(image).unwrap();
-    assert!(warmed(engine, || engine.turn().put_copy(key(to), &copy, None, false, "copy_to")));
-}
-
-/// Asks until nothing is cold.
-fn warmed<T>(engine: &Engine, mut ask: impl FnMut() -> Result<T, Halt>) -> T {
-    loop {
-        match ask() {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => return other.unwrap(),
-        }
-    }
+    assert!(engine.ask(|turn| turn.put_copy(key(to), &copy, None, false, "copy_to")).unwrap());
 }
 
 /// Whether a watched key had expired was known only once somebody had removed it. Where more keys were due than are

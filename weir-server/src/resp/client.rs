@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Error;
-use weir_engine::{NamespaceNo, WaiterId, WatchId};
+use weir_engine::{Ahead, NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
 use super::acl::User;
@@ -131,8 +131,8 @@ pub(crate) struct Client {
     pub(crate) owed: usize,
     /// Whether its next command waits for a part of the index to be read.
     pub(crate) is_aside: bool,
-    /// How often its next command had to wait for the disk already.
-    pub(crate) asked_again: u32,
+    /// What was read for that command.
+    pub(crate) ahead: Ahead,
     /// Why that part cannot be read.
     pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
@@ -168,7 +168,7 @@ impl Client {
             unrendered: 0,
             owed: 0,
             is_aside: false,
-            asked_again: 0,
+            ahead: Ahead::default(),
             unreadable: None,
             connected_at: now,
             asked_at: now,

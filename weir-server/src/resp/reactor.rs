@@ -344,7 +344,10 @@ impl Server {
             match outcome {
                 Outcome::Warmed(warmed) => {
                     client.is_aside = false;
-                    client.unreadable = warmed.err().map(Box::new);
+                    match warmed {
+                        Ok(ahead) => client.ahead = ahead,
+                        Err(error) => client.unreadable = Some(Box::new(error)),
+                    }
                 }
                 Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
                 Outcome::Rendered(Err(error)) => {

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 use weir_core::Error;
-use weir_engine::{Cold, Engine};
+use weir_engine::{Ahead, Cold, Engine};
 
 use super::client::ClientNo;
 use super::pending::Pending;
@@ -26,8 +26,8 @@ const TASK_BYTES: usize = 256 * 1024;
 /// Something to wait for.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// A part of the index has to be read before a command can be executed.
-    Warm(Cold),
+    /// A part of the index has to be read before a command can be executed; with what was read for it before.
+    Warm(Cold, Ahead),
     /// The beginning of an answer has to be fetched.
     Render(Pending),
 }
@@ -35,7 +35,8 @@ pub(crate) enum Task {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Warmed(Result<(), Error>),
+    /// All that was read for the command.
+    Warmed(Result<Ahead, Error>),
     /// Bytes, and what is left to render.
     Rendered(Result<(Vec<u8>, Pending), Error>),
 }
@@ -131,7 +132,9 @@ impl Shared {
     fn work(&self) {
         while let Some((whose, task)) = self.next() {
             let outcome = match task {
-                Task::Warm(cold) => Outcome::Warmed(self.engine.warm(cold)),
+                Task::Warm(cold, mut ahead) => {
+                    Outcome::Warmed(self.engine.warm(cold, &mut ahead).map(|()| ahead))
+                }
                 Task::Render(pending) => Outcome::Rendered(self.render(pending)),
             };
             self.done.lock().expect(UNPOISONED).push((whose, outcome));

@@ -30,10 +30,6 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Answers and messages of one round before they have to leave.
 const OUTBOX_MAX: usize = 262_144;
 
-/// How often a command waits for parts of the index before the rest is read under the engine's lock: one that needs
-/// more than the cache holds would wait for ever.
-const ASKED_AGAIN_MAX: u32 = 64;
-
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
 
@@ -200,16 +196,15 @@ impl<'a> Round<'a> {
             Some(error) => Err(*error),
             None => Ok(()),
         };
+        turn.lend(std::mem::take(&mut self.door.client(who).ahead));
         while done.is_ok() {
-            turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
             match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
                 Ok(()) => break,
                 Err(Pause::Cold(cold)) => {
                     let client = self.door.client(who);
                     client.is_aside = true;
-                    client.asked_again += 1;
-                    turn.read_on_the_spot(false);
-                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
+                    let ahead = turn.take_back();
+                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold, ahead));
                     link.rewind();
                     self.door.fetched = None;
                     return turn;
@@ -229,8 +224,7 @@ impl<'a> Round<'a> {
         if let Err(error) = done {
             self.door.answer(who, Reply::Error(errors::text(&error)));
         }
-        turn.read_on_the_spot(false);
-        self.door.client(who).asked_again = 0;
+        drop(turn.take_back());
         (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();
