@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_core::{EntryId, ErrorKind, Timestamp};
+use weir_core::{Clock, EntryId, ErrorKind, Timestamp};
 use weir_engine::{
     Append, Appended, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo,
     NewId, NodeLimits, Options, Producer, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
@@ -237,6 +237,35 @@ fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
     assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
 }
 
+/// Whoever sleeps until something happens asks when the next key expires: nobody heard of it before a command came by.
+#[test]
+fn the_next_expiry_is_told_beforehand() {
+    let clock = TestClock::new();
+    let engine = Engine::memory_with(clock.clone(), small(Fsync::No));
+    assert_eq!(engine.turn().next_expiry(), None);
+    for (name, ms) in [("a", 30), ("b", 10), ("c", 20)] {
+        add(&engine, name, 1, "x");
+        let at = weir_core::Timestamp(BEGIN + ms);
+        engine.turn().expire_at(key(name), at, weir_engine::ExpireWhen::default()).unwrap();
+    }
+    engine.turn().record_events(true);
+    let mut told = Vec::new();
+    let next = || engine.turn().next_expiry();
+    while let Some(at) = next() {
+        clock.set(at.0 - 1);
+        let mut turn = engine.turn();
+        turn.expire_due();
+        assert_eq!(turn.take_events().len(), 0, "not before its time");
+        drop(turn);
+        clock.set(at.0);
+        let mut turn = engine.turn();
+        turn.expire_due();
+        told.extend(turn.take_events().iter().map(|told| (told.event, told.key.to_vec())));
+    }
+    assert_eq!(told, [("expired", b"b".to_vec()), ("expired", b"c".to_vec()), ("expired", b"a".to_vec())]);
+    assert_eq!(clock.now(), weir_core::Timestamp(BEGIN + 30));
+}
+
 /// Reclaiming trusted memory: with a trim that no power cut would have kept, it gave back the records of entries
 /// that were there again afterwards.
 #[test]
@@ -334,7 +363,7 @@ fn a_large_node_may_lose_blocks_in_any_order() {
 
 fn delete(engine: &Engine, ids: &[u64]) -> u64 {
     let ids: Vec<EntryId> = ids.iter().map(|ms| EntryId::new(*ms, 1)).collect();
-    warmed(engine, || engine.turn().delete(key("s"), &ids))
+    engine.ask(|turn| turn.delete(key("s"), &ids)).unwrap()
 }
 
 fn copy(engine: &Engine, from: &str, to: &str) {
