@@ -32,8 +32,9 @@ const VERSION: u8 = 2;
 const TEXT: u8 = 0;
 const STREAM: u8 = 1;
 
-/// A key taken out of the engine: everything but the fields of its entries, and where those are.
-#[derive(Debug)]
+/// A key taken out of the engine: everything but the fields of its entries, and where those are. Two are equal when
+/// nothing of the key has changed between them.
+#[derive(Debug, PartialEq, Eq)]
 pub struct KeyImage {
     head: Vec<u8>,
     entries: Vec<EntryRef>,
@@ -204,9 +205,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when they have more bytes than are copied at once; [`ErrorKind::Io`],
     /// [`ErrorKind::Corrupt`].
-    pub fn complete(&self, image: KeyImage) -> Result<KeyCopy, Error> {
+    pub fn complete(&self, image: &KeyImage) -> Result<KeyCopy, Error> {
         let KeyImage { head, entries, node_starts } = image;
-        let mut payload = head;
+        let mut payload = head.clone();
         let most = self.limits().copied_bytes;
         for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE))
         {

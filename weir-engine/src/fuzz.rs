@@ -277,7 +277,7 @@ pub fn payloads_of(folder: &Folder) -> Vec<Vec<u8>> {
         let key = KeyRef { ns: NamespaceNo(ns), name: &name };
         retry(&engine, |turn| turn.image(key).map(|found| image = found));
         if let Some(image) = image {
-            payloads.push(engine.complete(image).expect("memory has no faults").into_payload());
+            payloads.push(engine.complete(&image).expect("memory has no faults").into_payload());
         }
     }
     payloads

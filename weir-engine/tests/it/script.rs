@@ -307,7 +307,7 @@ fn copy(engine: &Engine, name: &Name, to: &Name, replace: bool) -> Done {
     match engine.ask(|turn| turn.image(name.key())) {
         Ok(None) => Done::Refused,
         Ok(Some(image)) => {
-            let copy = engine.complete(image).expect("the entries can be read");
+            let copy = engine.complete(&image).expect("the entries can be read");
             judge(engine.ask(|turn| turn.put_copy(to.key(), &copy, None, replace, "copy_to").map(drop)))
         }
         Err(error) => judge(Err(error)),

@@ -368,7 +368,7 @@ fn delete(engine: &Engine, ids: &[u64]) -> u64 {
 
 fn copy(engine: &Engine, from: &str, to: &str) {
     let image = engine.ask(|turn| turn.image(key(from))).unwrap().unwrap();
-    let copy = engine.complete(image).unwrap();
+    let copy = engine.complete(&image).unwrap();
     assert!(engine.ask(|turn| turn.put_copy(key(to), &copy, None, false, "copy_to")).unwrap());
 }
 

@@ -9,6 +9,7 @@ use weir_engine::{Ahead, NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
 use super::acl::User;
+use super::call::Fetched;
 use super::reply::ReadRequest;
 
 /// Where a client stands among the connections; reused after it has gone.
@@ -133,7 +134,11 @@ pub(crate) struct Client {
     pub(crate) is_aside: bool,
     /// What was read for that command.
     pub(crate) ahead: Ahead,
-    /// Why that part cannot be read.
+    /// What was fetched for it.
+    pub(crate) fetched: Option<Box<Fetched>>,
+    /// Whether what it wanted done outside the engine's lock was done.
+    pub(crate) done_outside: bool,
+    /// Why one of these could not be had.
     pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
     pub(crate) connected_at: Duration,
@@ -169,6 +174,8 @@ impl Client {
             owed: 0,
             is_aside: false,
             ahead: Ahead::default(),
+            fetched: None,
+            done_outside: false,
             unreadable: None,
             connected_at: now,
             asked_at: now,

@@ -365,6 +365,18 @@ impl Server {
                         Err(error) => client.unreadable = Some(Box::new(error)),
                     }
                 }
+                Outcome::Fetched(fetched) => {
+                    client.is_aside = false;
+                    match fetched {
+                        Ok((fetched, ahead)) => (client.fetched, client.ahead) = (Some(fetched), ahead),
+                        Err(error) => client.unreadable = Some(Box::new(error)),
+                    }
+                }
+                Outcome::Done(done) => {
+                    client.is_aside = false;
+                    client.done_outside = done.is_ok();
+                    client.unreadable = done.err().map(Box::new);
+                }
                 Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
                 Outcome::Rendered(Err(error)) => {
                     tracing::error!(client = client.id, %error, "disconnected in the middle of an answer");

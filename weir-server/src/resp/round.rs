@@ -12,6 +12,7 @@ use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 
 use crate::Limits;
 
+use super::call::Outside;
 use super::client::{Client, ClientNo, Closing};
 use super::dispatch::{self, Pause};
 use super::door::{Door, Outgoing};
@@ -192,37 +193,42 @@ impl<'a> Round<'a> {
     ) -> Turn<'a> {
         let Some(link) = self.links[who.index()].as_mut() else { return turn };
         let request = self.batch.args[index].of(link.input(bytes.0));
-        let mut done = match self.door.client(who).unreadable.take() {
-            Some(error) => Err(*error),
-            None => Ok(()),
-        };
-        turn.lend(std::mem::take(&mut self.door.client(who).ahead));
-        while done.is_ok() {
-            match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
-                Ok(()) => break,
-                Err(Pause::Cold(cold)) => {
-                    let client = self.door.client(who);
-                    client.is_aside = true;
-                    let ahead = turn.take_back();
-                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold, ahead));
-                    link.rewind();
-                    self.door.fetched = None;
-                    return turn;
-                }
-                Err(Pause::Fetch(fetching)) => {
-                    drop(turn);
-                    done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
-                    turn = self.engine.turn();
-                }
-                Err(Pause::Outside(what)) => {
-                    drop(turn);
-                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
-                    turn = self.engine.turn();
-                }
+        let client = self.door.client(who);
+        let unreadable = client.unreadable.take();
+        turn.lend(std::mem::take(&mut client.ahead));
+        let waited_for = (client.fetched.take(), std::mem::take(&mut client.done_outside));
+        (self.door.fetched, self.door.done_outside) = waited_for;
+        let done = match unreadable {
+            Some(error) => {
+                self.door.answer(who, Reply::Error(errors::text(&error)));
+                Ok(())
             }
-        }
-        if let Err(error) = done {
-            self.door.answer(who, Reply::Error(errors::text(&error)));
+            None => loop {
+                match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                    // It is meant to hold up everybody.
+                    Err(Pause::Outside(Outside::Sleep(time))) => {
+                        drop(turn);
+                        std::thread::sleep(time);
+                        self.door.done_outside = true;
+                        turn = self.engine.turn();
+                    }
+                    done => break done,
+                }
+            },
+        };
+        if let Err(pause) = done {
+            let ahead = turn.take_back();
+            let task = match pause {
+                Pause::Cold(cold) => Task::Warm(cold, ahead),
+                Pause::Fetch(fetching) => Task::Fetch(fetching, ahead),
+                Pause::Outside(what) => Task::Outside(what),
+            };
+            let fetched = self.door.fetched.take();
+            let client = self.door.client(who);
+            (client.is_aside, client.fetched) = (true, fetched);
+            self.readers.submit(ForClient { no: who, id: client.id }, task);
+            link.rewind();
+            return turn;
         }
         drop(turn.take_back());
         (self.door.fetched, self.door.done_outside) = (None, false);

@@ -193,6 +193,31 @@ fn others_are_served_while_the_disk_is_slow() {
     assert_eq!(waiting.reply(), "+PONG");
 }
 
+/// The loop wrote snapshots and fetched what was to be copied itself, and everybody waited for the disk.
+#[test]
+fn others_are_served_while_a_snapshot_is_written_and_keys_are_copied() {
+    let (server, disk) = start();
+    disk.gate.shut(true);
+    let (mut saving, mut dumping, mut copying) = (server.client(), server.client(), server.client());
+    saving.send("SAVE");
+    dumping.send("DUMP s");
+    copying.send("COPY s t");
+    let mut other = server.client();
+    for _ in 0..50 {
+        other.check(&[("PING", "+PONG"), ("XLEN s", &format!(":{ENTRIES}")), ("EXISTS t", ":0")]);
+    }
+    other.check(&[("XADD s 3000-0 a 1", "$6 3000-0")]);
+    disk.gate.shut(false);
+    assert_eq!(saving.reply(), "+OK");
+    assert!(dumping.reply().starts_with('$'));
+    assert_eq!(copying.reply(), ":1");
+    // What was added before the copy appeared is in it.
+    other.check(&[
+        ("XLEN t", &format!(":{}", ENTRIES + 1)),
+        ("XREVRANGE t + - COUNT 1", "*1 *2 $6 3000-0 *2 $1 a $1 1"),
+    ]);
+}
+
 /// A range over more blocks than the cache holds was read under the engine's lock in the end, and one that waits for
 /// the disk must not hold up those who add to the same stream.
 #[test]
