@@ -6,6 +6,8 @@
 use weir_core::{EntryId, Error, ErrorKind};
 use weir_log::Lsn;
 
+use crate::ahead::Missing;
+
 /// The number of a namespace as doors see it; RESP database n is namespace n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NamespaceNo(pub u32);
@@ -24,15 +26,16 @@ pub struct KeyRef<'a> {
 pub enum Halt {
     /// It was refused, or the engine cannot serve.
     Error(Error),
-    /// The disk has to do something first: leave the lock, call [`crate::Engine::warm`] with this, and ask again.
+    /// The disk has to do something first: leave the lock, call [`crate::Engine::warm`] with this, and ask again with
+    /// what was read. [`crate::Engine::ask`] does all of that.
     Cold(Cold),
 }
 
 /// What the disk has to do before a request can be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Cold {
     /// Read a part of the index.
-    Block(Lsn),
+    Index(Box<Missing>),
     /// Prepare space for so many bytes.
     Room(u64),
     /// Write what was appended, so that it can be read.

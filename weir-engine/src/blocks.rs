@@ -1,7 +1,8 @@
 //! Sealed index blocks in memory: a bounded cache over the log.
 //!
-//! A block that is not here is *cold*: the caller leaves the engine's lock, reads it and puts it in. Only inside a
-//! transaction, whose commands cannot be asked again, blocks are read on the spot.
+//! A block that is not here, nor among those read ahead for the request at hand, is *cold*: the caller leaves the
+//! engine's lock and reads it. Only inside a transaction, whose commands cannot be asked again, blocks are read on the
+//! spot.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -10,9 +11,9 @@ use std::sync::Arc;
 
 use weir_log::{Log, Lsn};
 
+use crate::ahead::{Ahead, read_blocks};
 use crate::api::Cold;
 use crate::block::Block;
-use crate::record::Record;
 use crate::stream::BlockSource;
 
 /// So many blocks are looked at to make place for one: those in use stay for now.
@@ -35,11 +36,19 @@ pub(crate) struct Blocks {
     bytes_max: usize,
     log: Arc<Log>,
     on_the_spot: Cell<bool>,
+    /// What was read for the request at hand.
+    ahead: Ahead,
 }
 
 impl Blocks {
     pub(crate) fn new(log: Arc<Log>, bytes_max: usize) -> Self {
-        Self { cache: RefCell::default(), bytes_max, log, on_the_spot: Cell::new(false) }
+        Self {
+            cache: RefCell::default(),
+            bytes_max,
+            log,
+            on_the_spot: Cell::new(false),
+            ahead: Ahead::default(),
+        }
     }
 
     /// Whether cold blocks are read at once; returns what held before.
@@ -49,6 +58,16 @@ impl Blocks {
 
     pub(crate) fn reads_on_the_spot(&self) -> bool {
         self.on_the_spot.get()
+    }
+
+    /// What was read for the request at hand, from now on; returns what it was before.
+    pub(crate) fn lend(&mut self, ahead: Ahead) -> Ahead {
+        self.on_the_spot.set(ahead.is_full());
+        std::mem::replace(&mut self.ahead, ahead)
+    }
+
+    pub(crate) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     pub(crate) fn insert(&self, lsn: Lsn, block: Arc<Block>) {
@@ -86,22 +105,27 @@ impl BlockSource for Blocks {
             *used = true;
             return Ok(block.clone());
         }
-        if !self.on_the_spot.get() {
-            return Err(Cold::Block(lsn));
+        if let Some(block) = self.ahead.block(lsn) {
+            return Ok(block.clone());
         }
-        let block = read_block(&self.log, lsn).ok_or(Cold::Block(lsn))?;
+        if !self.on_the_spot.get() {
+            return Err(Cold::block(lsn));
+        }
+        let block = read_block(&self.log, lsn).ok_or_else(|| Cold::block(lsn))?;
         self.insert(lsn, block.clone());
         Ok(block)
+    }
+
+    fn holds(&self, lsn: Lsn) -> bool {
+        self.ahead.block(lsn).is_some() || self.cache.borrow().blocks.contains_key(&lsn)
     }
 }
 
 /// Reads a sealed block from its record; `None` when the disk fails or the record is no block.
 pub(crate) fn read_block(log: &Log, lsn: Lsn) -> Option<Arc<Block>> {
     let mut found = None;
-    let read = log.read_many(&[lsn], &mut |_, body| {
-        if let Some(Record::Block { block, .. }) = Record::decode(body) {
-            found = Some(Arc::new(block.into_owned()));
-        }
+    let read = read_blocks(log, &[lsn], &mut |block| {
+        found = Some(Arc::new(block));
         ControlFlow::Break(())
     });
     read.ok().and(found)

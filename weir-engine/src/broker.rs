@@ -32,9 +32,6 @@ pub struct Namespace {
     ns: NamespaceNo,
 }
 
-/// How often a question is asked again before what it needs is read under the lock.
-const ASKED_AGAIN_MAX: u32 = 64;
-
 /// What was asked, and how far the log has to be before the answer may leave.
 struct Asked<T> {
     answer: T,
@@ -61,22 +58,12 @@ impl Namespace {
         KeyRef { ns: self.ns, name }
     }
 
-    /// Asks under the lock, again and again while something has to be read from disk first.
+    /// Asks, and notes how far the log has to be.
     fn ask<T>(&self, mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> Result<Asked<T>, Error> {
-        for asked in 0.. {
-            let mut turn = self.engine.turn();
-            turn.read_on_the_spot(asked >= ASKED_AGAIN_MAX);
-            let answer = question(&mut turn);
-            turn.read_on_the_spot(false);
-            let head = turn.head();
-            drop(turn);
-            match answer {
-                Ok(answer) => return Ok(Asked { answer, head }),
-                Err(Halt::Error(error)) => return Err(error),
-                Err(Halt::Cold(cold)) => self.engine.warm(cold)?,
-            }
-        }
-        unreachable!("what is read on the spot is not cold")
+        self.engine.ask(|turn| {
+            let answer = question(turn)?;
+            Ok(Asked { answer, head: turn.head() })
+        })
     }
 
     fn settled<T>(&self, asked: Asked<T>) -> Result<T, Error> {

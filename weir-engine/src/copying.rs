@@ -8,7 +8,6 @@
 //! not Redis' and Redis will not take it.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind, Timestamp};
@@ -25,7 +24,7 @@ use crate::record::{
     read_option,
 };
 use crate::state::Value;
-use crate::stream::{Stream, plain_len};
+use crate::stream::{Span, Stream, plain_len};
 use crate::varint::{Reader, put, put_bytes, put_signed};
 
 const MAGIC: &[u8; 4] = b"weir";
@@ -33,8 +32,9 @@ const VERSION: u8 = 2;
 const TEXT: u8 = 0;
 const STREAM: u8 = 1;
 
-/// A key taken out of the engine: everything but the fields of its entries, and where those are.
-#[derive(Debug)]
+/// A key taken out of the engine: everything but the fields of its entries, and where those are. Two are equal when
+/// nothing of the key has changed between them.
+#[derive(Debug, PartialEq, Eq)]
 pub struct KeyImage {
     head: Vec<u8>,
     entries: Vec<EntryRef>,
@@ -250,9 +250,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::LimitReached`] when they have more bytes than are copied at once; [`ErrorKind::Io`],
     /// [`ErrorKind::Corrupt`].
-    pub fn complete(&self, image: KeyImage) -> Result<KeyCopy, Error> {
+    pub fn complete(&self, image: &KeyImage) -> Result<KeyCopy, Error> {
         let KeyImage { head, entries, node_starts } = image;
-        let mut payload = head;
+        let mut payload = head.clone();
         let most = self.limits().copied_bytes;
         for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE))
         {
@@ -298,11 +298,7 @@ impl Core {
         if rows > self.options.limits.copied_bytes / ROW_BYTES {
             return Err(too_many_bytes().into());
         }
-        let mut entries = Vec::with_capacity(stream.len as usize);
-        stream.scan(&self.blocks, (EntryId::MIN, EntryId::MAX), |entry| {
-            entries.push(EntryRef::from(entry));
-            ControlFlow::Continue(())
-        })?;
+        let entries = self.entries_of(found, Span { most: stream.len, ..Span::ALL }, false)?;
         if let Some(last) = entries.last()
             && last.lsn >= self.log.written()
         {

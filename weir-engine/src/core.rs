@@ -7,19 +7,23 @@
 //! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use weir_core::{ErrorKind, Timestamp};
 use weir_log::{Appender, Log, Lsn, Room};
 
-use crate::api::{Cold, Halt, KeyEvent, KeyRef, NamespaceNo};
+use crate::ahead::{Ahead, Missing};
+use crate::api::{Cold, EntryRef, Halt, KeyEvent, KeyRef, NamespaceNo};
+use crate::block::Located;
 use crate::blocks::Blocks;
 use crate::engine::log_error;
 use crate::group::Group;
 use crate::options::Options;
 use crate::record::Record;
+use crate::scan::{Scan, ScanOf};
 use crate::state::{Key, State, Value};
-use crate::stream::Stream;
+use crate::stream::{Span, Stream};
 use crate::tuning::Lookups;
 use crate::waiting::{Waiting, Watches};
 
@@ -129,10 +133,58 @@ impl Core {
         self.blocks.read_on_the_spot(false);
     }
 
-    /// Whether what is cold is read at once, under the lock, until the turn ends. For a request that needs more of the
-    /// index than the cache holds: asked again, it would never end.
+    /// Lends what was read ahead for the request that is asked next. Give it back with [`Core::take_back`].
+    #[inline]
+    pub fn lend(&mut self, ahead: Ahead) {
+        self.blocks.lend(ahead);
+    }
+
+    /// Ends [`Core::lend`].
+    #[inline]
+    pub fn take_back(&mut self) -> Ahead {
+        self.blocks.lend(Ahead::default())
+    }
+
+    /// Whether what is cold is read at once, under the lock, until the turn ends: for a request that cannot be
+    /// asked again.
     pub fn read_on_the_spot(&mut self, yes: bool) {
         self.blocks.read_on_the_spot(yes);
+    }
+
+    /// As [`Core::entries_of`], for a request that asks nothing else: what lies in many blocks is left to a [`Scan`]. Its
+    /// answer is that of the turn that asked first.
+    pub(crate) fn entries_alone(
+        &self,
+        found: Found,
+        span: Span,
+        reverse: bool,
+    ) -> Result<Vec<EntryRef>, Cold> {
+        let of = ScanOf { key: self.key(found).no, span, reverse };
+        if let Some(refs) = self.blocks.ahead().scanned(&of) {
+            return Ok(refs);
+        }
+        let stream = self.stream(found);
+        if !self.blocks.reads_on_the_spot() && stream.is_wide(&span, reverse) {
+            return Err(Missing { scans: vec![Scan::of(stream, of)], ..Missing::default() }.into());
+        }
+        self.entries_of(found, span, reverse)
+    }
+
+    /// Entries of a stream as it is now.
+    pub(crate) fn entries_of(&self, found: Found, span: Span, reverse: bool) -> Result<Vec<EntryRef>, Cold> {
+        let stream = self.stream(found);
+        let most = usize::try_from(span.most).unwrap_or(usize::MAX);
+        let mut refs = Vec::with_capacity(most.min(128));
+        let mut visit = |entry: Located| {
+            refs.push(EntryRef::from(entry));
+            ControlFlow::Continue(())
+        };
+        if reverse {
+            stream.scan_back(&self.blocks, span, &mut visit)?;
+        } else {
+            stream.scan(&self.blocks, span, &mut visit)?;
+        }
+        Ok(refs)
     }
 
     pub(crate) fn in_transaction(&self) -> bool {

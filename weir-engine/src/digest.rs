@@ -18,7 +18,7 @@ use crate::engine::{Engine, log_error};
 use crate::group::{Group, NO_CONSUMER};
 use crate::record::EntryRecord;
 use crate::state::{Key, Value};
-use crate::stream::Stream;
+use crate::stream::{Span, Stream};
 use crate::verify::LogBlocks;
 
 /// Values longer than this are shown by their hash.
@@ -146,7 +146,7 @@ fn dump_counters(stream: &Stream, text: &mut String) {
 
 fn dump_entries(stream: &Stream, log: &Log, text: &mut String) -> Option<()> {
     let mut entries = Vec::new();
-    let scanned = stream.scan(&LogBlocks(log), (EntryId::MIN, EntryId::MAX), |entry| {
+    let scanned = stream.scan(&LogBlocks(log), Span::ALL, |entry| {
         entries.push(entry);
         ControlFlow::Continue(())
     });

@@ -19,9 +19,9 @@ use weir_log::{
     VisitBody,
 };
 
-use crate::api::{Cold, EntryRef};
+use crate::ahead::{Ahead, read_error};
+use crate::api::{EntryRef, Halt};
 use crate::background::Background;
-use crate::blocks::read_block;
 use crate::core::Core;
 use crate::flusher::Flusher;
 use crate::mailbox::Mailbox;
@@ -180,30 +180,23 @@ impl Engine {
         Turn { core: Some(core), shared: &self.shared }
     }
 
-    /// Does what a request was waiting for, see [`crate::Halt::Cold`].
+    /// Asks a question under the lock, and again after the disk has done what it needs. The answer must not leave
+    /// before [`Engine::flush`] or [`Engine::commit`].
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when the record is not what the index says.
-    pub fn warm(&self, cold: Cold) -> Result<(), Error> {
-        match cold {
-            Cold::Block(lsn) => {
-                if lsn >= self.shared.log.written() {
-                    self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
-                }
-                let block = read_block(&self.shared.log, lsn).ok_or_else(|| {
-                    Error::new(ErrorKind::Corrupt)
-                        .with_context(format!("no index block at log address {lsn}"))
-                })?;
-                self.shared.core.lock().expect("no panic under this lock").blocks.insert(lsn, block);
-                Ok(())
-            }
-            Cold::Unwritten => {
-                self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
-                Ok(())
-            }
-            Cold::Room(bytes) => {
-                self.shared.log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
-                Ok(())
+    /// What the question is refused with, and as [`Engine::warm`].
+    pub fn ask<T>(&self, mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> Result<T, Error> {
+        let mut ahead = Ahead::default();
+        loop {
+            let mut turn = self.turn();
+            turn.lend(ahead);
+            let answer = question(&mut turn);
+            ahead = turn.take_back();
+            drop(turn);
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(Halt::Error(error)) => return Err(error),
+                Err(Halt::Cold(cold)) => self.warm(cold, &mut ahead)?,
             }
         }
     }
@@ -262,8 +255,7 @@ impl Engine {
         match read {
             Ok(()) => Ok(true),
             Err(ReadError::Cold) => Ok(false),
-            Err(error @ ReadError::Disk { .. }) => Err(Error::new(ErrorKind::Io).with_source(error)),
-            Err(error) => Err(Error::new(ErrorKind::Corrupt).with_source(error)),
+            Err(error) => Err(read_error(error)),
         }
     }
 
@@ -326,7 +318,8 @@ impl Engine {
         Ok(())
     }
 
-    fn small_room(&self) -> u64 {
+    /// What is prepared at once when space is short, in bytes.
+    pub(crate) fn small_room(&self) -> u64 {
         self.shared.small_room()
     }
 

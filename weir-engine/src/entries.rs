@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use weir_core::{EntryId, ErrorKind};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::ahead::gather;
 use crate::api::{
     Append, Appended, Cold, Deleted, EntryRef, Halt, KeyRef, NewId, Producer, Range, References, SetId, Trim,
     TrimBound,
@@ -12,7 +13,7 @@ use crate::api::{
 use crate::core::{Core, Found};
 use crate::reading::ROWS_PER_RECORD;
 use crate::record::{EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, Removal};
-use crate::stream::{BlockInfo, BlockSource, Stream, plain_len};
+use crate::stream::{BlockInfo, BlockSource, Span, Stream, plain_len};
 
 /// What an entry's record needs beyond its names and values, at most.
 const RECORD_OVERHEAD: usize = 256;
@@ -250,19 +251,8 @@ impl Core {
         let Some(found) = self.find_stream(key)? else { return Ok(None) };
         let most = self.options.limits.reply_entries;
         let count = range.count.map_or(most + 1, |n| usize::try_from(n).unwrap_or(most + 1).min(most + 1));
-        let mut refs = Vec::with_capacity(count.min(128));
-        let mut visit = |entry: crate::block::Located| {
-            refs.push(EntryRef { id: entry.id, lsn: entry.lsn });
-            if refs.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        if count > 0 && range.start <= range.end {
-            let (stream, bounds) = (self.stream(found), (range.start, range.end));
-            if range.reverse {
-                stream.scan_back(&self.blocks, bounds, &mut visit)?;
-            } else {
-                stream.scan(&self.blocks, bounds, &mut visit)?;
-            }
-        }
+        let span = Span { from: range.start, to: range.end, most: count as u64 };
+        let refs = self.entries_alone(found, span, range.reverse)?;
         if refs.len() > most {
             return Err(ErrorKind::LimitReached("entries in one answer (reply_entries); use COUNT").into());
         }
@@ -474,11 +464,22 @@ impl<S: BlockSource> TrimStep<'_, S> {
             }
         }
         for block in node {
-            if !self.take_entries(block, plan, first_left)? {
+            let taken = self.take_entries(block, plan, first_left);
+            if !taken.map_err(|_| self.missing(block.first, plan))? {
                 break;
             }
         }
         Ok(eligible)
+    }
+
+    /// What a trim that looks at every entry will look at from a block on, about.
+    fn missing(&self, from: EntryId, plan: &RemovalPlan) -> Cold {
+        let (most, to) = match self.trim.bound {
+            TrimBound::MaxLen(most) => (self.stream.len - plan.removal.removed - most, EntryId::MAX),
+            TrimBound::MinId(id) => (u64::MAX, id),
+        };
+        let most = if self.trim.references == References::Keep { 1 } else { most.max(1) };
+        self.stream.missing(self.source, &Span { from, to, most }, false)
     }
 
     fn ends_below(&self, node: &[BlockInfo], id: EntryId) -> Result<bool, Cold> {
@@ -536,7 +537,11 @@ pub(crate) fn plan_delete(
     let mut plan = RemovalPlan::default();
     let mut gone = std::collections::BTreeSet::new();
     let mut answers = Vec::with_capacity(ids.len());
-    for id in ids {
+    let places = gather(ids.iter().map(|id| {
+        let kept = references == References::Acked && is_referenced(stream, *id);
+        if kept { Ok(None) } else { stream.find(source, *id) }
+    }))?;
+    for (id, place) in ids.iter().zip(places) {
         if references == References::Acked && is_referenced(stream, *id) {
             answers.push(Deleted::Referenced);
             continue;
@@ -544,7 +549,7 @@ pub(crate) fn plan_delete(
         if references == References::Delete && !gone.contains(id) {
             plan.dereference(stream, *id);
         }
-        match stream.find(source, *id)?.filter(|_| !gone.contains(id)) {
+        match place.filter(|_| !gone.contains(id)) {
             None => answers.push(Deleted::NotFound),
             Some(entry) => {
                 gone.insert(*id);
@@ -558,7 +563,8 @@ pub(crate) fn plan_delete(
     plan.removal.first_id = stream.first_id;
     if gone.contains(&stream.first_id) {
         plan.removal.first_id = EntryId::MIN;
-        stream.scan(source, (stream.first_id, EntryId::MAX), |entry| {
+        let span = Span { from: stream.first_id, to: EntryId::MAX, most: gone.len() as u64 + 1 };
+        stream.scan(source, span, |entry| {
             if gone.contains(&entry.id) {
                 return ControlFlow::Continue(());
             }

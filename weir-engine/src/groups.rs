@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::{EntryId, ErrorKind};
 
+use crate::ahead::gather;
 use crate::api::{
     AutoClaim, AutoClaimed, Claim, Deleted, EntryRef, GroupStart, Halt, KeyRef, Nack, NackMode, PendingQuery,
     PendingRow, PendingSummary, References,
@@ -396,7 +397,13 @@ impl Core {
                 break;
             }
             looks -= 1;
-            let Some(entry) = stream.find(&self.blocks, row.id)? else {
+            // What is cold is looked for as far as this may go.
+            let look = |row: PendingEntry| stream.find(&self.blocks, row.id);
+            let found = look(row).map_err(|cold| {
+                let rows = group.pending.from(row.id).take(usize::try_from(left).unwrap_or(usize::MAX));
+                gather(rows.map(look)).err().unwrap_or(cold)
+            });
+            let Some(entry) = found? else {
                 answer.deleted.push(row.id);
                 left -= 1;
                 continue;

@@ -1,11 +1,10 @@
 //! What there is to know about a stream: `XINFO`.
 
-use std::ops::ControlFlow;
-
 use weir_core::{EntryId, ErrorKind, GroupSummary};
 
+use crate::ahead::gather;
 use crate::api::{
-    ConsumerInfo, EntryRef, GroupDetail, GroupInfo, Halt, KeyRef, PendingRow, StreamDetail, StreamInfo,
+    Cold, ConsumerInfo, EntryRef, GroupDetail, GroupInfo, Halt, KeyRef, PendingRow, StreamDetail, StreamInfo,
 };
 use crate::block::Located;
 use crate::core::{Core, Found};
@@ -13,6 +12,7 @@ use crate::counters;
 use crate::group::{Consumer, Group};
 use crate::groups::pending_row;
 use crate::node;
+use crate::stream::Span;
 
 impl From<Located> for EntryRef {
     fn from(entry: Located) -> Self {
@@ -70,11 +70,7 @@ impl Core {
             count => count.min(self.options.limits.reply_entries),
         };
         let stream = self.stream(found);
-        let mut entries = Vec::new();
-        stream.scan(&self.blocks, (EntryId::MIN, EntryId::MAX), |entry| {
-            entries.push(EntryRef::from(entry));
-            if entries.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let entries = self.entries_of(found, Span { most: most as u64, ..Span::ALL }, false)?;
         let groups = stream.groups().map(|group| self.group_detail(found, group, most)).collect();
         Ok(StreamDetail { info: self.info_of(found)?, entries, groups })
     }
@@ -124,7 +120,7 @@ impl Core {
     pub(crate) fn exact_groups(&mut self, key: KeyRef<'_>) -> Result<Vec<GroupSummary>, Halt> {
         let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
         let stream = self.stream(found);
-        let summary = |group: &Group| {
+        let summary = |group: &Group| -> Result<GroupSummary, Cold> {
             Ok(GroupSummary {
                 name: group.name.to_vec(),
                 last_id: group.last_id,
@@ -133,7 +129,7 @@ impl Core {
                 lag: stream.count_above(&self.blocks, group.last_id)?,
             })
         };
-        stream.groups().map(summary).collect()
+        Ok(gather(stream.groups().map(summary))?)
     }
 
     /// The consumers of a group, in the order of their names' bytes.

@@ -11,6 +11,7 @@
 //! The crate knows no wire protocol: requests and answers are values, errors are kinds.
 
 mod admission;
+mod ahead;
 mod api;
 mod background;
 mod block;
@@ -40,6 +41,7 @@ mod reading;
 mod reclaim;
 mod record;
 mod recovery;
+mod scan;
 mod slab;
 mod snapshot;
 mod state;
@@ -49,6 +51,7 @@ mod varint;
 mod verify;
 mod waiting;
 
+pub use ahead::{Ahead, Missing};
 pub use api::{
     Append, Appended, AutoClaim, AutoClaimed, Claim, Cold, ConsumerInfo, Deleted, Delivery, Entries,
     EntryRef, ExpireWhen, GroupDetail, GroupInfo, GroupReadFrom, GroupStart, Halt, KeyEvent, KeyKind, KeyRef,

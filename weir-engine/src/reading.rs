@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind};
+use weir_log::ReadError;
 
+use crate::ahead::{Colds, Missing, gather};
 use crate::api::{
     Cold, Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
     ReadLimits, ReadOutcome, StreamEntries,
@@ -14,7 +16,7 @@ use crate::counters;
 use crate::group::{Group, PendingEntry};
 use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
-use crate::stream::Stream;
+use crate::stream::Span;
 use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment: a row takes up to 40 bytes.
@@ -25,6 +27,13 @@ const ENTRY_BYTES: u64 = 24;
 
 /// Rows without an entry that one claim remembers to skip.
 const GHOSTS_AT_ONCE: usize = 100_000;
+
+/// Sizes of entries that the first look asks for when a read is limited by bytes, and the most any does.
+const SIZES_FIRST: usize = 64;
+const SIZES_MOST: usize = 65_536;
+
+/// Rows that may be claimed with their entries, and rows without one that were passed over.
+type Claimable = (Vec<(PendingEntry, EntryRef)>, Vec<PendingEntry>);
 
 /// What is left of a read's limits.
 struct Budget {
@@ -48,19 +57,21 @@ impl Budget {
     }
 
     /// Cuts a stream's share to what the byte limit leaves, and counts it.
-    fn take(&mut self, core: &Core, refs: &mut Vec<EntryRef>) {
+    fn take(&mut self, core: &Core, refs: &mut Vec<EntryRef>) -> Result<(), Cold> {
         if let Some(most) = self.bytes_total {
             let mut kept = 0;
             for entry in refs.iter() {
                 if self.answered + kept as u64 > 0 && self.bytes >= most {
                     break;
                 }
-                self.bytes += core.reply_bytes(entry);
+                let size = if entry.is_gone() { Some(0) } else { core.size_of(entry) };
+                self.bytes += ENTRY_BYTES + size.ok_or_else(|| core.missing_sizes(&refs[kept..]))?;
                 kept += 1;
             }
             refs.truncate(kept);
         }
         self.answered += refs.len() as u64;
+        Ok(())
     }
 
     fn is_spent(&self) -> bool {
@@ -70,27 +81,41 @@ impl Budget {
 }
 
 impl Core {
-    /// A byte limit looks at entries' sizes, so what was appended has to be written first. Where nobody can ask again
-    /// (a transaction, a waiting read) sizes of entries that are not written yet count as [`ENTRY_BYTES`].
+    /// A byte limit looks at entries' sizes, so what was appended has to be written first. Sizes of entries that are not
+    /// written yet count as [`ENTRY_BYTES`]: where nobody can ask again (a transaction, a waiting read), and of entries
+    /// that were appended while that was waited for.
     fn check_sizes_readable(&self, limits: &ReadLimits) -> Result<(), Halt> {
-        let readable = self.blocks.reads_on_the_spot() || self.log.written() == self.appender.head();
+        let readable = self.blocks.reads_on_the_spot()
+            || self.blocks.ahead().is_written()
+            || self.log.written() == self.appender.head();
         if limits.bytes_total.is_some() && !readable { Err(Cold::Unwritten.into()) } else { Ok(()) }
     }
 
-    /// About how many bytes an entry takes in an answer.
-    fn reply_bytes(&self, entry: &EntryRef) -> u64 {
-        let mut bytes = ENTRY_BYTES;
-        if !entry.is_gone() {
-            let read = self.log.read_many(&[entry.lsn], &mut |_, body| {
-                if let Some(record) = EntryRecord::decode(body) {
-                    bytes += crate::stream::plain_len(&record.fields);
-                }
-                ControlFlow::Break(())
-            });
-            // An entry that cannot be read is reported when its fields are fetched.
-            drop(read);
+    /// The bytes of an entry's names and values; `None` when the disk would have to be waited for.
+    fn size_of(&self, entry: &EntryRef) -> Option<u64> {
+        if let Some(size) = self.blocks.ahead().size(entry.lsn) {
+            return Some(size);
         }
-        bytes
+        let mut size = 0;
+        let visit = &mut |_, body: &[u8]| {
+            size = EntryRecord::decode(body).map_or(0, |record| crate::stream::plain_len(&record.fields));
+            ControlFlow::Break(())
+        };
+        let read = if self.blocks.reads_on_the_spot() {
+            self.log.read_many(&[entry.lsn], visit)
+        } else {
+            self.log.read_many_cached(&[entry.lsn], visit)
+        };
+        // An entry that cannot be read is reported when its fields are fetched.
+        if matches!(read, Err(ReadError::Cold)) { None } else { Some(size) }
+    }
+
+    /// The sizes that a byte limit needs next; each look asks for twice as many as were looked up before.
+    fn missing_sizes(&self, refs: &[EntryRef]) -> Cold {
+        let known = self.blocks.ahead();
+        let next = refs.iter().filter(|entry| !entry.is_gone() && known.size(entry.lsn).is_none());
+        let sizes = next.map(|entry| entry.lsn).take(known.sizes().clamp(SIZES_FIRST, SIZES_MOST)).collect();
+        Missing { sizes, ..Missing::default() }.into()
     }
 
     // ---- plain reads -------------------------------------------------------------------------------------------
@@ -105,42 +130,57 @@ impl Core {
             self.find_stream(KeyRef { ns: read.ns, name })?;
         }
         let mut budget = Budget::new(&read.limits, self.options.limits.reply_entries);
-        let mut outcome = ReadOutcome::default();
+        let (mut outcome, mut colds) = (ReadOutcome::default(), Colds::default());
         for (stream, (name, from)) in read.streams.iter().enumerate() {
             if budget.is_spent() {
                 break;
             }
             let Some(found) = self.find_stream(KeyRef { ns: read.ns, name })? else { continue };
-            let mut refs = self.plain_entries(found, *from, budget.next_stream())?;
-            budget.take(self, &mut refs);
-            if !refs.is_empty() {
-                outcome.streams.push(StreamEntries { stream, entries: Entries::Plain(refs) });
+            let entries = self.plain_entries(found, *from, budget.next_stream(), read.streams.len() == 1);
+            match entries.and_then(|mut refs| budget.take(self, &mut refs).map(|()| refs)) {
+                Ok(refs) if refs.is_empty() => {}
+                Ok(refs) => outcome.streams.push(StreamEntries { stream, entries: Entries::Plain(refs) }),
+                Err(cold) => {
+                    if !colds.note(cold) {
+                        break;
+                    }
+                }
             }
         }
+        colds.end()?;
         Ok(outcome)
     }
 
-    fn plain_entries(&self, found: Found, from: ReadFrom, most: u64) -> Result<Vec<EntryRef>, Halt> {
-        let stream = self.stream(found);
+    fn plain_entries(
+        &self,
+        found: Found,
+        from: ReadFrom,
+        most: u64,
+        alone: bool,
+    ) -> Result<Vec<EntryRef>, Cold> {
         match from {
             ReadFrom::Newest => {
-                let newest = stream.newest(&self.blocks)?;
+                let newest = self.stream(found).newest(&self.blocks)?;
                 Ok(newest.map(|entry| EntryRef { id: entry.id, lsn: entry.lsn }).into_iter().collect())
             }
-            ReadFrom::After(id) => self.entries_after(stream, id, most),
+            ReadFrom::After(id) => self.entries_after(found, id, most, alone),
         }
     }
 
-    fn entries_after(&self, stream: &Stream, id: EntryId, most: u64) -> Result<Vec<EntryRef>, Halt> {
-        let mut refs = Vec::new();
-        let Some(start) = id.next().filter(|_| id < stream.last_id && stream.len > 0 && most > 0) else {
-            return Ok(refs);
+    /// Entries above an ID. `alone` when the request asks nothing else.
+    fn entries_after(
+        &self,
+        found: Found,
+        id: EntryId,
+        most: u64,
+        alone: bool,
+    ) -> Result<Vec<EntryRef>, Cold> {
+        let stream = self.stream(found);
+        let Some(from) = id.next().filter(|_| id < stream.last_id && stream.len > 0 && most > 0) else {
+            return Ok(Vec::new());
         };
-        stream.scan(&self.blocks, (start, EntryId::MAX), |entry| {
-            refs.push(EntryRef { id: entry.id, lsn: entry.lsn });
-            if refs.len() as u64 >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(refs)
+        let span = Span { from, to: EntryId::MAX, most };
+        if alone { self.entries_alone(found, span, false) } else { self.entries_of(found, span, false) }
     }
 
     // ---- group reads -------------------------------------------------------------------------------------------
@@ -181,22 +221,56 @@ impl Core {
 
     /// Looks at everything a group read will look at, so that what is cold shows before anything is changed.
     fn warm_group_read(&mut self, read: &ReadGroup) -> Result<(), Halt> {
-        let most = read.limits.count.filter(|count| *count > 0).unwrap_or(u64::MAX);
+        let mut colds = Colds::default();
         for (name, from) in &read.streams {
-            let Some(found) = self.find_stream(KeyRef { ns: read.ns, name })? else { continue };
-            let stream = self.stream(found);
-            let Some(group) = stream.group(&read.group) else { continue };
-            if *from == GroupReadFrom::New && group.last_id < stream.last_id {
-                let most = most.min(self.options.limits.reply_entries as u64);
-                let mut left = most;
-                let start = group.last_id.next().unwrap_or(EntryId::MAX);
-                stream.scan(&self.blocks, (start, EntryId::MAX), |_| {
-                    left -= 1;
-                    if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })?;
+            let (found, at) = self.find_group(KeyRef { ns: read.ns, name }, &read.group)?;
+            if read.claim_idle_min.is_some() {
+                self.group_mut(found, at).pending.index_times();
+            }
+            if let Err(cold) = self.look_at_group(read, *from, found, at)
+                && !colds.note(cold)
+            {
+                break;
             }
         }
-        Ok(())
+        Ok(colds.end()?)
+    }
+
+    fn look_at_group(
+        &self,
+        read: &ReadGroup,
+        from: GroupReadFrom,
+        found: Found,
+        at: GroupRef,
+    ) -> Result<(), Cold> {
+        let most = Budget::new(&read.limits, self.options.limits.reply_entries).next_stream();
+        let (stream, group) = (self.stream(found), self.group(found, at));
+        if let GroupReadFrom::History(after) = from {
+            let Some(consumer) = group.consumer_no(&read.consumer) else { return Ok(()) };
+            let refs = self.locate(found, &own_after(group, consumer, after, most))?;
+            return self.measure(&read.limits, refs);
+        }
+        if let Some(idle_min) = read.claim_idle_min {
+            let (rows, _) = self.claimable(found, at, idle_min, most)?;
+            let refs: Vec<EntryRef> = rows.into_iter().map(|(_, entry)| entry).collect();
+            if refs.is_empty() {
+                self.longest_held(found, at)?;
+            }
+            self.measure(&read.limits, refs)?;
+        }
+        if group.last_id >= stream.last_id {
+            return Ok(());
+        }
+        if read.limits.bytes_total.is_some() {
+            return self.measure(&read.limits, self.entries_after(found, group.last_id, most, false)?);
+        }
+        let from = group.last_id.next().unwrap_or(EntryId::MAX);
+        stream.scan(&self.blocks, Span { from, to: EntryId::MAX, most }, |_| ControlFlow::Continue(()))
+    }
+
+    /// Looks at the sizes that a byte limit will look at.
+    fn measure(&self, limits: &ReadLimits, mut refs: Vec<EntryRef>) -> Result<(), Cold> {
+        Budget::new(limits, self.options.limits.reply_entries).take(self, &mut refs)
     }
 
     fn serve_group(&mut self, read: &ReadGroup) -> Result<ReadOutcome, Halt> {
@@ -255,20 +329,10 @@ impl Core {
     /// The consumer's own pending entries, counted as delivered once more.
     fn history(&mut self, place: &Place, after: EntryId, budget: &mut Budget) -> Result<Vec<EntryRef>, Halt> {
         let now = self.now.0;
-        let group = self.group(place.found, place.at);
         let most = budget.next_stream();
-        let Some(own) = group.consumer(place.consumer) else { return Ok(Vec::new()) };
-        let ids: Vec<EntryId> = match after.next() {
-            None => Vec::new(),
-            Some(start) => own
-                .pending
-                .iter_from(|id| *id >= start)
-                .take(usize::try_from(most).unwrap_or(usize::MAX))
-                .copied()
-                .collect(),
-        };
+        let ids = own_after(self.group(place.found, place.at), place.consumer, after, most);
         let mut refs = self.locate(place.found, &ids)?;
-        budget.take(self, &mut refs);
+        budget.take(self, &mut refs)?;
         let group = self.group(place.found, place.at);
         let rows: Vec<AssignedRow> = refs
             .iter()
@@ -282,14 +346,12 @@ impl Core {
     }
 
     /// Places of entries by ID, in the same order; what is gone is said so.
-    pub(crate) fn locate(&self, found: Found, ids: &[EntryId]) -> Result<Vec<EntryRef>, Halt> {
+    pub(crate) fn locate(&self, found: Found, ids: &[EntryId]) -> Result<Vec<EntryRef>, Cold> {
         let stream = self.stream(found);
-        ids.iter()
-            .map(|id| {
-                let entry = stream.find(&self.blocks, *id)?;
-                Ok(entry.map_or(EntryRef::gone(*id), |entry| EntryRef { id: *id, lsn: entry.lsn }))
-            })
-            .collect()
+        gather(ids.iter().map(|id| {
+            let entry = stream.find(&self.blocks, *id)?;
+            Ok(entry.map_or(EntryRef::gone(*id), EntryRef::from))
+        }))
     }
 
     fn deliver_new(
@@ -306,8 +368,8 @@ impl Core {
             return Err(ErrorKind::LimitReached("pending entries of a group (pending)").into());
         }
         let most = if noack { most } else { most.min(pending_room) };
-        let mut refs = self.entries_after(stream, last, most)?;
-        budget.take(self, &mut refs);
+        let mut refs = self.entries_after(place.found, last, most, false)?;
+        budget.take(self, &mut refs)?;
         self.write_deliveries(place, noack, (last, read), &refs);
         self.touch_consumer(place, !refs.is_empty() && !noack);
         Ok(refs)
@@ -370,30 +432,18 @@ impl Core {
     ) -> Result<Vec<Delivery>, Halt> {
         let now = self.now.0;
         self.group_mut(place.found, place.at).pending.index_times();
-        let group = self.group(place.found, place.at);
-        let stream = self.stream(place.found);
-        let ripe = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= idle_min);
-        let candidates = group.pending.handed_back().chain(group.pending.longest_idle().take_while(ripe));
-        let (mut given, mut ghosts) = (Vec::new(), Vec::new());
-        for row in candidates {
-            if given.len() as u64 >= most {
-                break;
-            }
-            match stream.find(&self.blocks, row.id)? {
-                Some(entry) => given.push(Delivery {
-                    entry: EntryRef { id: row.id, lsn: entry.lsn },
-                    // Rows that were handed back count as delivered at time 0.
-                    idle: now.saturating_sub(row.time),
-                    deliveries: row.deliveries,
-                }),
-                None if ghosts.len() < GHOSTS_AT_ONCE => ghosts.push(row),
-                None => {}
-            }
-        }
+        let (claimed, ghosts) = self.claimable(place.found, place.at, idle_min, most)?;
         self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
-        let mut refs: Vec<EntryRef> = given.iter().map(|delivery| delivery.entry).collect();
-        budget.take(self, &mut refs);
-        given.truncate(refs.len());
+        let mut refs: Vec<EntryRef> = claimed.iter().map(|(_, entry)| *entry).collect();
+        budget.take(self, &mut refs)?;
+        let given: Vec<Delivery> = claimed
+            .iter()
+            .zip(refs)
+            .map(|((row, _), entry)| {
+                // Rows that were handed back count as delivered at time 0.
+                Delivery { entry, idle: now.saturating_sub(row.time), deliveries: row.deliveries }
+            })
+            .collect();
         let rows = given.iter().map(|delivery| AssignedRow {
             id: delivery.entry.id,
             time: now,
@@ -403,18 +453,56 @@ impl Core {
         Ok(given)
     }
 
+    /// Rows that may be claimed, in the order in which they are: handed back first, then those idle longest.
+    fn claimable(&self, found: Found, at: GroupRef, idle_min: u64, most: u64) -> Result<Claimable, Cold> {
+        let (stream, group, now) = (self.stream(found), self.group(found, at), self.now.0);
+        let ripe = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= idle_min);
+        let (mut rows, mut ghosts) = (Vec::new(), Vec::new());
+        let (mut colds, mut left) = (Colds::default(), most);
+        for row in group.pending.handed_back().chain(group.pending.longest_idle().take_while(ripe)) {
+            if left == 0 {
+                break;
+            }
+            match stream.find(&self.blocks, row.id) {
+                Ok(None) => {
+                    if ghosts.len() < GHOSTS_AT_ONCE {
+                        ghosts.push(row);
+                    }
+                    continue;
+                }
+                Ok(Some(entry)) => rows.push((row, EntryRef::from(entry))),
+                Err(cold) => {
+                    if !colds.note(cold) {
+                        break;
+                    }
+                }
+            }
+            left -= 1;
+        }
+        colds.end().map(|()| (rows, ghosts))
+    }
+
+    /// The row with an entry that somebody has held longest, and rows without one that were passed over.
+    fn longest_held(
+        &self,
+        found: Found,
+        at: GroupRef,
+    ) -> Result<(Option<PendingEntry>, Vec<PendingEntry>), Cold> {
+        let (stream, mut ghosts) = (self.stream(found), Vec::new());
+        for row in self.group(found, at).pending.longest_idle() {
+            if stream.find(&self.blocks, row.id)?.is_some() {
+                return Ok((Some(row), ghosts));
+            }
+            if ghosts.len() < GHOSTS_AT_ONCE {
+                ghosts.push(row);
+            }
+        }
+        Ok((None, ghosts))
+    }
+
     /// When the row that is idle longest will be old enough.
     fn next_idle(&mut self, place: &Place, idle_min: u64) -> Option<u64> {
-        let group = self.group(place.found, place.at);
-        let stream = self.stream(place.found);
-        let mut ghosts = Vec::new();
-        let waiting = group.pending.longest_idle().find(|row| {
-            let found = stream.find(&self.blocks, row.id);
-            if ghosts.len() < GHOSTS_AT_ONCE && found.as_ref().is_ok_and(Option::is_none) {
-                ghosts.push(*row);
-            }
-            found.is_ok_and(|entry| entry.is_some())
-        });
+        let (waiting, ghosts) = self.longest_held(place.found, place.at).unwrap_or_default();
         let from = waiting.map_or(self.now.0, |row| row.time);
         self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
         Some(from.saturating_add(idle_min).max(self.now.0 + 1))
@@ -611,6 +699,13 @@ pub(crate) struct Place {
     pub(crate) found: Found,
     pub(crate) at: GroupRef,
     pub(crate) consumer: u32,
+}
+
+/// The IDs that a consumer has pending above one of them.
+fn own_after(group: &Group, consumer: u32, after: EntryId, most: u64) -> Vec<EntryId> {
+    let (Some(own), Some(start)) = (group.consumer(consumer), after.next()) else { return Vec::new() };
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    own.pending.iter_from(|id| *id >= start).take(most).copied().collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use weir_core::EntryId;
 use weir_log::Lsn;
 
+use crate::ahead::{Missing, WIDE_BLOCKS};
 use crate::api::Cold;
 use crate::block::{BLOCK_MAX, Block, BlockHead, Located};
 use crate::chunked::Chunked;
@@ -23,9 +24,35 @@ use crate::idempotence::Idempotence;
 use crate::node::{Node, NodeLimits};
 use crate::record::{EntryRecord, Fields, IdempotenceLimits, Removal};
 
-/// Where sealed blocks come from; [`Cold::Block`] when one has to be read from the log first.
+/// Where sealed blocks come from; [`Cold::Index`] when one has to be read from the log first.
 pub(crate) trait BlockSource {
     fn block(&self, lsn: Lsn) -> Result<Arc<Block>, Cold>;
+    /// Whether a block can be had at once.
+    fn holds(&self, lsn: Lsn) -> bool;
+}
+
+/// What a walk over entries is to visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The lowest ID.
+    pub(crate) from: EntryId,
+    /// The highest ID.
+    pub(crate) to: EntryId,
+    /// At most so many live entries.
+    pub(crate) most: u64,
+}
+
+impl Span {
+    /// Every entry.
+    pub(crate) const ALL: Self = Self { from: EntryId::MIN, to: EntryId::MAX, most: u64::MAX };
+
+    pub(crate) fn holds(&self, id: EntryId) -> bool {
+        self.from <= id && id <= self.to
+    }
+
+    fn is_empty(&self) -> bool {
+        self.most == 0 || self.from > self.to
+    }
 }
 
 /// The sealed part of a stream's index.
@@ -205,49 +232,133 @@ impl Stream {
         Ok(self.load(info, source)?.last_id())
     }
 
-    /// Visits live entries with IDs in `from..=to`, oldest first.
+    /// Blocks that a walk over a span may visit, in its order.
+    pub(crate) fn blocks_of(
+        &self,
+        span: &Span,
+        reverse: bool,
+        mut visit: impl FnMut(BlockInfo) -> ControlFlow<()>,
+    ) {
+        let mut left = span.most;
+        // True while more is wanted. Of a block that may reach out of the span nothing is counted.
+        let mut each = |info: BlockInfo, is_inside: bool| {
+            if is_inside {
+                left = left.saturating_sub(info.live);
+            }
+            visit(info).is_continue() && left > 0
+        };
+        if span.is_empty() {
+            return;
+        }
+        if reverse {
+            let mut is_inside = span.to >= self.last_id;
+            for info in self.blocks_down(span.to) {
+                if !each(info, is_inside && info.first >= span.from) || info.first <= span.from {
+                    break;
+                }
+                is_inside = true;
+            }
+        } else {
+            for info in self.blocks_from(span.from.max(self.first_id)) {
+                if info.first > span.to || !each(info, info.first >= span.from) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether a span lies in more than [`WIDE_BLOCKS`] blocks.
+    pub(crate) fn is_wide(&self, span: &Span, reverse: bool) -> bool {
+        if span.most <= WIDE_BLOCKS as u64 {
+            return false;
+        }
+        let mut blocks = 0;
+        self.blocks_of(span, reverse, |_| {
+            blocks += 1;
+            if blocks > WIDE_BLOCKS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        blocks > WIDE_BLOCKS
+    }
+
+    /// All that a walk over a span misses, from the first block on.
+    pub(crate) fn missing(&self, source: &impl BlockSource, span: &Span, reverse: bool) -> Cold {
+        let mut missing = Missing::default();
+        self.blocks_of(span, reverse, |info| {
+            missing.blocks.extend(info.lsn.filter(|lsn| !source.holds(*lsn)));
+            if missing.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        missing.into()
+    }
+
+    /// Visits live entries of a span, oldest first.
     pub(crate) fn scan(
         &self,
         source: &impl BlockSource,
-        (from, to): (EntryId, EntryId),
+        span: Span,
         mut visit: impl FnMut(Located) -> ControlFlow<()>,
     ) -> Result<(), Cold> {
-        for info in self.blocks_from(from.max(self.first_id)) {
-            if info.first > to {
+        let mut left = span.most;
+        if span.is_empty() {
+            return Ok(());
+        }
+        for info in self.blocks_from(span.from.max(self.first_id)) {
+            if info.first > span.to {
                 break;
             }
             let flow = self.visit_block(&info, source, |entry| {
-                if entry.id > to {
+                if entry.id > span.to {
                     return ControlFlow::Break(());
                 }
-                if entry.id < from { ControlFlow::Continue(()) } else { visit(entry) }
-            })?;
-            if flow.is_break() {
+                if entry.id < span.from {
+                    return ControlFlow::Continue(());
+                }
+                left -= 1;
+                if visit(entry).is_break() || left == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            let rest = Span { from: span.from.max(info.first), most: left, ..span };
+            if flow.map_err(|_| self.missing(source, &rest, false))?.is_break() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Visits live entries with IDs in `from..=to`, newest first.
+    /// Visits live entries of a span, newest first.
     pub(crate) fn scan_back(
         &self,
         source: &impl BlockSource,
-        (from, to): (EntryId, EntryId),
+        span: Span,
         mut visit: impl FnMut(Located) -> ControlFlow<()>,
     ) -> Result<(), Cold> {
-        for info in self.blocks_down(to) {
+        let (mut left, mut to) = (span.most, span.to);
+        if span.is_empty() {
+            return Ok(());
+        }
+        for info in self.blocks_down(span.to) {
             let mut entries = Vec::with_capacity(BLOCK_MAX);
             let flow = self.visit_block(&info, source, |entry| {
-                if entry.id >= from && entry.id <= to {
+                if entry.id >= span.from && entry.id <= span.to {
                     entries.push(entry);
                 }
                 ControlFlow::Continue(())
-            })?;
+            });
+            let rest = Span { to, most: left, ..span };
+            let flow = flow.map_err(|_| self.missing(source, &rest, true))?;
             debug_assert!(flow.is_continue(), "the visitor never breaks off");
-            if entries.into_iter().rev().any(|entry| visit(entry).is_break()) || info.first < from {
+            for entry in entries.into_iter().rev() {
+                left -= 1;
+                if visit(entry).is_break() || left == 0 {
+                    return Ok(());
+                }
+            }
+            if info.first < span.from {
                 break;
             }
+            to = info.first.previous().unwrap_or(EntryId::MIN);
         }
         Ok(())
     }
@@ -256,7 +367,7 @@ impl Stream {
     pub(crate) fn find(&self, source: &impl BlockSource, id: EntryId) -> Result<Option<Located>, Cold> {
         let mut found = None;
         if id >= self.first_id && id <= self.last_id && self.len > 0 {
-            self.scan(source, (id, id), |entry| {
+            self.scan(source, Span { from: id, to: id, most: 1 }, |entry| {
                 found = Some(entry);
                 ControlFlow::Break(())
             })?;
@@ -267,7 +378,7 @@ impl Stream {
     /// The newest live entry.
     pub(crate) fn newest(&self, source: &impl BlockSource) -> Result<Option<Located>, Cold> {
         let mut found = None;
-        self.scan_back(source, (EntryId::MIN, EntryId::MAX), |entry| {
+        self.scan_back(source, Span { most: 1, ..Span::ALL }, |entry| {
             found = Some(entry);
             ControlFlow::Break(())
         })?;

@@ -77,11 +77,17 @@ impl Core {
         self.expired_keys
     }
 
-    /// When the next key expires.
+    /// When the next key expires; in the past for one that is to be removed by [`Core::expire_due`].
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        let first = self.state.namespaces.iter().filter_map(|space| space.expires.first());
-        first.map(|(at, _)| Timestamp(*at)).min()
+        let spaces = self.state.directory.iter().filter_map(|at| self.state.namespaces.get(*at as usize));
+        spaces.filter_map(|space| space.expires.first()).map(|(at, _)| Timestamp(*at)).min()
+    }
+
+    /// Whether [`Core::expire_due`] can remove what is due.
+    #[must_use]
+    pub fn can_expire(&self) -> bool {
+        self.check_writable(false).is_ok()
     }
 }
 

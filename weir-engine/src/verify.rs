@@ -65,7 +65,11 @@ pub(crate) struct LogBlocks<'a>(pub(crate) &'a Log);
 
 impl BlockSource for LogBlocks<'_> {
     fn block(&self, lsn: Lsn) -> Result<Arc<Block>, Cold> {
-        read_block(self.0, lsn).ok_or(Cold::Block(lsn))
+        read_block(self.0, lsn).ok_or_else(|| Cold::block(lsn))
+    }
+
+    fn holds(&self, _: Lsn) -> bool {
+        false
     }
 }
 

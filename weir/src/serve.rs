@@ -103,6 +103,13 @@ fn identity(settings: &Settings) -> Result<Option<Identity>> {
     }
 }
 
+/// What clients may cost. Their buffers get half of the memory; the rest is for the index, the cache and the newest
+/// entries.
+fn limits(settings: &Settings) -> Limits {
+    let half = usize::try_from(settings.memory / 2).unwrap_or(usize::MAX);
+    Limits { clients: files::clients(settings.clients), buffers_bytes: half, ..Limits::default() }
+}
+
 fn serve(settings: &Settings, doors: Doors, engine: &Engine, clock: Arc<dyn Clock>) -> Result<()> {
     announce(&settings.dir, &doors, engine);
     let stats = Arc::new(DoorStats::default());
@@ -110,7 +117,7 @@ fn serve(settings: &Settings, doors: Doors, engine: &Engine, clock: Arc<dyn Cloc
         Facts::new(engine.clone(), stats.clone(), env!("CARGO_PKG_VERSION"), settings.token.as_deref());
     let facts = Arc::new(facts);
     let config = Config {
-        limits: Limits { clients: files::clients(settings.clients), ..Limits::default() },
+        limits: limits(settings),
         password: settings.token.clone(),
         dir: settings.dir.to_string(),
         stats,

@@ -295,11 +295,9 @@ fn a_full_disk_refuses_what_grows_and_takes_what_shrinks() {
     let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
     let mut appended = 0;
     let error = loop {
-        let answer = engine.turn().append(key("t"), &request);
-        match answer {
+        match engine.ask(|turn| turn.append(key("t"), &request)) {
             Ok(_) => appended += 1,
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            Err(Halt::Error(error)) => break error,
+            Err(error) => break error,
         }
         engine.flush().unwrap();
     };

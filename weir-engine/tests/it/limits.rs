@@ -19,7 +19,7 @@ fn engine(limits: Limits) -> Engine {
 fn copied_from(engine: &Engine, name: &str) -> weir_engine::KeyCopy {
     engine.flush().unwrap();
     let image = engine.turn().image(key(name)).unwrap().unwrap();
-    engine.complete(image).unwrap()
+    engine.complete(&image).unwrap()
 }
 
 /// Says that a limit was reached, and which.
@@ -155,7 +155,7 @@ fn a_copy_is_bounded_in_bytes() {
     add(&engine, "s", 10, &"x".repeat(1_000));
     engine.flush().unwrap();
     let image = engine.turn().image(key("s")).unwrap().unwrap();
-    assert_eq!(reached(engine.complete(image).map_err(Halt::Error)), "bytes copied at once (copied_bytes)");
+    assert_eq!(reached(engine.complete(&image).map_err(Halt::Error)), "bytes copied at once (copied_bytes)");
 }
 
 #[test]

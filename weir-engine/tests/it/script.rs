@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use weir_core::{Clock, EntryId, ErrorKind, Timestamp};
+use weir_core::{Clock, EntryId, Error, ErrorKind, Timestamp};
 use weir_engine::{
-    Append, AutoClaim, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart,
-    Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery, Producer, Range, ReadGroup,
-    ReadLimits, References, SetId, Trim, TrimBound,
+    Ahead, Append, AutoClaim, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom,
+    GroupStart, Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery, Producer, Range,
+    ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
 };
 use weir_log::LogOptions;
 
@@ -276,17 +276,16 @@ impl Command {
     }
 }
 
-/// Sorts an answer; `Err` when the disk has to do something first.
-fn judge(answer: Result<(), Halt>) -> Result<Done, weir_engine::Cold> {
+/// Sorts an answer.
+fn judge(answer: Result<(), Error>) -> Done {
     match answer {
-        Ok(()) => Ok(Done::Yes),
-        Err(Halt::Cold(cold)) => Err(cold),
-        Err(Halt::Error(error)) => Ok(match error.kind() {
+        Ok(()) => Done::Yes,
+        Err(error) => match error.kind() {
             kind @ (ErrorKind::DiskFull | ErrorKind::Faulted | ErrorKind::Io | ErrorKind::Corrupt) => {
                 Done::Disk(kind.clone())
             }
             _ => Done::Refused,
-        }),
+        },
     }
 }
 
@@ -295,42 +294,24 @@ pub(crate) fn run(engine: &Engine, command: &Command) -> Done {
     if let Command::Copy { name, to, replace } = command {
         return copy(engine, name, to, *replace);
     }
-    for _ in 0..10_000 {
-        let answer = judge(command.run(&mut engine.turn()));
-        match answer {
-            Ok(done) => return done,
-            Err(cold) => {
-                if let Err(error) = engine.warm(cold) {
-                    return Done::Disk(error.kind().clone());
-                }
-            }
-        }
-    }
-    panic!("{command:?} is cold for ever");
+    let mut asked = 0;
+    judge(engine.ask(|turn| {
+        asked += 1;
+        assert!(asked < 10_000, "{command:?} is cold for ever");
+        command.run(turn)
+    }))
 }
 
 /// Copies a key: its image is completed outside the lock.
 fn copy(engine: &Engine, name: &Name, to: &Name, replace: bool) -> Done {
-    for _ in 0..10_000 {
-        let image = engine.turn().image(name.key());
-        let copied = match image {
-            Ok(None) => return Done::Refused,
-            Ok(Some(image)) => {
-                let copy = engine.complete(image).expect("the entries can be read");
-                engine.turn().put_copy(to.key(), &copy, None, replace, "copy_to").map(drop)
-            }
-            Err(halt) => Err(halt),
-        };
-        match judge(copied) {
-            Ok(done) => return done,
-            Err(cold) => {
-                if let Err(error) = engine.warm(cold) {
-                    return Done::Disk(error.kind().clone());
-                }
-            }
+    match engine.ask(|turn| turn.image(name.key())) {
+        Ok(None) => Done::Refused,
+        Ok(Some(image)) => {
+            let copy = engine.complete(&image).expect("the entries can be read");
+            judge(engine.ask(|turn| turn.put_copy(to.key(), &copy, None, replace, "copy_to").map(drop)))
         }
+        Err(error) => judge(Err(error)),
     }
-    panic!("{name:?} is cold for ever");
 }
 
 /// Runs commands together; says for each what became of it.
@@ -341,16 +322,17 @@ pub(crate) fn run_together(engine: &Engine, commands: &[Command]) -> Vec<Done> {
         _ => 0,
     };
     let room = Cold::Room(4 * commands.iter().map(bytes).sum::<u64>());
-    if let Err(error) = engine.warm(room) {
+    if let Err(error) = engine.warm(room, &mut Ahead::default()) {
         return vec![Done::Disk(error.kind().clone()); commands.len()];
     }
     let mut turn = engine.turn();
     turn.begin();
     let done = commands
         .iter()
-        .map(|command| match judge(command.run(&mut turn)) {
-            Ok(done) => done,
-            Err(_) => Done::Disk(ErrorKind::DiskFull),
+        .map(|command| match command.run(&mut turn) {
+            Ok(()) => Done::Yes,
+            Err(Halt::Error(error)) => judge(Err(error)),
+            Err(Halt::Cold(_)) => Done::Disk(ErrorKind::DiskFull),
         })
         .collect();
     turn.end();
@@ -510,14 +492,8 @@ impl Writer {
             count: Some(400),
             reverse: self.chance.one_in(2),
         };
-        let found = loop {
-            let answer = self.engine.turn().range(name.key(), &range);
-            match answer {
-                Err(Halt::Cold(cold)) => self.engine.warm(cold).unwrap(),
-                Ok(found) => break found.unwrap_or_default(),
-                Err(_) => break Vec::new(),
-            }
-        };
+        let found = self.engine.ask(|turn| turn.range(name.key(), &range));
+        let found = found.ok().flatten().unwrap_or_default();
         let mut ids = Vec::new();
         for _ in 0..=self.chance.below(most) {
             if found.is_empty() || self.chance.one_in(12) {

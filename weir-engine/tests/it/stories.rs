@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weir_core::{EntryId, ErrorKind, Timestamp};
+use weir_core::{Clock, EntryId, ErrorKind, Timestamp};
 use weir_engine::{
     Append, Appended, Cold, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom, GroupStart, Halt, NamespaceNo,
     NewId, NodeLimits, Options, Producer, Range, ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
@@ -97,13 +97,7 @@ fn deliver(engine: &Engine, group: &[u8], count: u64) {
         noack: false,
         claim_idle_min: None,
     };
-    loop {
-        let answer = engine.turn().read_group(&read);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => return drop(other.unwrap()),
-        }
-    }
+    engine.ask(|turn| turn.read_group(&read)).unwrap();
 }
 
 /// All of a key went into one frame of the snapshot, and no reader takes a frame of more than a few megabytes: an
@@ -169,13 +163,7 @@ fn a_removal_of_any_size_is_written() {
         deliver(&engine, b"g", 500);
     }
     let doomed: Vec<EntryId> = ids.iter().copied().filter(|id| (id.ms >> 40) % 10 != 3).collect();
-    loop {
-        let answer = engine.turn().delete_with(key("s"), &doomed, References::Delete);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => break drop(other.unwrap()),
-        }
-    }
+    engine.ask(|turn| turn.delete_with(key("s"), &doomed, References::Delete)).unwrap();
     assert_eq!(values(&engine, "s").len(), 3_000);
     let engine = reopened(&disk, engine);
     assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 3_000);
@@ -213,11 +201,9 @@ fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
     let full = loop {
         let fields: [&[u8]; 2] = [b"f", &[7; 200]];
         let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
-        let answer = engine.turn().append(key("filler"), &request);
-        match answer {
+        match engine.ask(|turn| turn.append(key("filler"), &request)) {
             Ok(Appended::Added { .. }) => engine.flush().unwrap(),
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            Err(Halt::Error(error)) => break error,
+            Err(error) => break error,
             other => panic!("{other:?}"),
         }
     };
@@ -251,6 +237,35 @@ fn an_expired_key_on_a_full_disk_leaves_its_name_free() {
     assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
 }
 
+/// Whoever sleeps until something happens asks when the next key expires: nobody heard of it before a command came by.
+#[test]
+fn the_next_expiry_is_told_beforehand() {
+    let clock = TestClock::new();
+    let engine = Engine::memory_with(clock.clone(), small(Fsync::No));
+    assert_eq!(engine.turn().next_expiry(), None);
+    for (name, ms) in [("a", 30), ("b", 10), ("c", 20)] {
+        add(&engine, name, 1, "x");
+        let at = weir_core::Timestamp(BEGIN + ms);
+        engine.turn().expire_at(key(name), at, weir_engine::ExpireWhen::default()).unwrap();
+    }
+    engine.turn().record_events(true);
+    let mut told = Vec::new();
+    let next = || engine.turn().next_expiry();
+    while let Some(at) = next() {
+        clock.set(at.0 - 1);
+        let mut turn = engine.turn();
+        turn.expire_due();
+        assert_eq!(turn.take_events().len(), 0, "not before its time");
+        drop(turn);
+        clock.set(at.0);
+        let mut turn = engine.turn();
+        turn.expire_due();
+        told.extend(turn.take_events().iter().map(|told| (told.event, told.key.to_vec())));
+    }
+    assert_eq!(told, [("expired", b"b".to_vec()), ("expired", b"c".to_vec()), ("expired", b"a".to_vec())]);
+    assert_eq!(clock.now(), weir_core::Timestamp(BEGIN + 30));
+}
+
 /// Reclaiming trusted memory: with a trim that no power cut would have kept, it gave back the records of entries
 /// that were there again afterwards.
 #[test]
@@ -267,9 +282,7 @@ fn nothing_is_reclaimed_before_what_made_it_dead_is_on_disk() {
     let trim_to = |most| {
         let bound = TrimBound::MaxLen(most);
         let trim = Trim { bound, approximate: false, limit: 0, references: References::Keep };
-        while let Err(Halt::Cold(cold)) = { engine.turn().trim(key("s"), &trim) } {
-            engine.warm(cold).unwrap();
-        }
+        engine.ask(|turn| turn.trim(key("s"), &trim)).unwrap();
     };
     // Enough for the segments to be looked at, which the snapshot brings to disk.
     trim_to(1_000);
@@ -350,23 +363,13 @@ fn a_large_node_may_lose_blocks_in_any_order() {
 
 fn delete(engine: &Engine, ids: &[u64]) -> u64 {
     let ids: Vec<EntryId> = ids.iter().map(|ms| EntryId::new(*ms, 1)).collect();
-    warmed(engine, || engine.turn().delete(key("s"), &ids))
+    engine.ask(|turn| turn.delete(key("s"), &ids)).unwrap()
 }
 
 fn copy(engine: &Engine, from: &str, to: &str) {
-    let image = warmed(engine, || engine.turn().image(key(from))).unwrap();
-    let copy = engine.complete(image).unwrap();
-    assert!(warmed(engine, || engine.turn().put_copy(key(to), &copy, None, false, "copy_to")));
-}
-
-/// Asks until nothing is cold.
-fn warmed<T>(engine: &Engine, mut ask: impl FnMut() -> Result<T, Halt>) -> T {
-    loop {
-        match ask() {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            other => return other.unwrap(),
-        }
-    }
+    let image = engine.ask(|turn| turn.image(key(from))).unwrap().unwrap();
+    let copy = engine.complete(&image).unwrap();
+    assert!(engine.ask(|turn| turn.put_copy(key(to), &copy, None, false, "copy_to")).unwrap());
 }
 
 /// Whether a watched key had expired was known only once somebody had removed it. Where more keys were due than are

@@ -24,14 +24,7 @@ pub(crate) fn add(engine: &Engine, name: &str, ms: u64, value: &str) -> EntryId 
 
 pub(crate) fn values(engine: &Engine, name: &str) -> Vec<(EntryId, String)> {
     let all = Range { start: EntryId::MIN, end: EntryId::MAX, count: None, reverse: false };
-    let refs = loop {
-        let answer = engine.turn().range(key(name), &all);
-        match answer {
-            Ok(refs) => break refs.unwrap_or_default(),
-            Err(weir_engine::Halt::Cold(cold)) => engine.warm(cold).expect("the block can be read"),
-            Err(other) => panic!("{other:?}"),
-        }
-    };
+    let refs = engine.ask(|turn| turn.range(key(name), &all)).expect("it can be read").unwrap_or_default();
     engine.flush().expect("memory has no faults");
     let mut found = Vec::new();
     engine

@@ -72,14 +72,7 @@ fn append(engine: &Engine, stream: &[u8]) {
 
 /// Asks until nothing has to be done first.
 fn ask<T>(engine: &Engine, question: impl Fn(&mut Turn<'_>) -> Result<T, Halt>) -> Result<T, Error> {
-    loop {
-        let answer = question(&mut engine.turn());
-        match answer {
-            Ok(answer) => return Ok(answer),
-            Err(Halt::Error(error)) => return Err(error),
-            Err(Halt::Cold(cold)) => engine.warm(cold)?,
-        }
-    }
+    engine.ask(question)
 }
 
 #[test]

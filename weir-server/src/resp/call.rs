@@ -30,7 +30,7 @@ pub(crate) enum Stop {
     Engine(Error),
     /// The index has to be read from disk first. Nothing was changed, here or in the engine; the command is run again.
     Cold(Cold),
-    /// The entries of a key have to be fetched outside the engine's lock. Nothing was changed; the command is run again
+    /// The entries of a key have to be fetched by another thread. Nothing was changed; the command is run again
     /// and finds them as [`Door::fetched`].
     Fetch(Box<Fetching>),
     /// Something has to be done without the engine's lock first. Nothing was changed; the command is run again.
@@ -60,6 +60,7 @@ pub(crate) struct Fetching {
 /// A key that was taken out of the engine, and when it expires.
 #[derive(Debug)]
 pub(crate) struct Fetched {
+    image: KeyImage,
     pub(crate) copy: KeyCopy,
     pub(crate) expires: Option<Timestamp>,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Fetched {
 impl Fetching {
     /// Fetches the entries; best done without the engine's lock.
     pub(crate) fn complete(self, engine: &Engine) -> Result<Fetched, Error> {
-        Ok(Fetched { copy: engine.complete(self.image)?, expires: self.expires })
+        Ok(Fetched { copy: engine.complete(&self.image)?, image: self.image, expires: self.expires })
     }
 }
 
@@ -218,15 +219,19 @@ impl<'c> Call<'c, '_> {
         self.engine.snapshot_at().map_or(self.door.started_at, |at| at.0 / 1_000)
     }
 
-    /// Takes a key out of the engine with everything in it. Inside EXEC its entries are fetched on the spot.
+    /// Takes a key out of the engine with everything in it, as it is now. Its entries are fetched by another thread. When
+    /// somebody changed the key meanwhile, and inside EXEC, they are fetched on the spot.
     pub(crate) fn take_out(&mut self, key: KeyRef<'_>) -> Result<Option<Fetched>, Stop> {
-        if let Some(fetched) = self.door.fetched.take() {
-            return Ok(Some(fetched));
-        }
         let Some(image) = self.turn.image(key)? else { return Ok(None) };
         let fetching = Fetching { image, expires: self.turn.expiry(key)?.flatten() };
-        if !self.in_exec {
-            return Err(Stop::Fetch(Box::new(fetching)));
+        match self.door.fetched.take() {
+            Some(fetched) if fetched.image == fetching.image => {
+                return Ok(Some(Fetched { expires: fetching.expires, ..*fetched }));
+            }
+            // Most of them are in memory by now.
+            Some(_) => {}
+            None if self.in_exec => {}
+            None => return Err(Stop::Fetch(Box::new(fetching))),
         }
         fetching.complete(self.engine).map(Some).map_err(Stop::Engine)
     }

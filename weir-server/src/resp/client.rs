@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Error;
-use weir_engine::{NamespaceNo, WaiterId, WatchId};
+use weir_engine::{Ahead, NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
 use super::acl::User;
+use super::call::Fetched;
 use super::reply::ReadRequest;
 
 /// Where a client stands among the connections; reused after it has gone.
@@ -131,9 +132,13 @@ pub(crate) struct Client {
     pub(crate) owed: usize,
     /// Whether its next command waits for a part of the index to be read.
     pub(crate) is_aside: bool,
-    /// How often its next command had to wait for the disk already.
-    pub(crate) asked_again: u32,
-    /// Why that part cannot be read.
+    /// What was read for that command.
+    pub(crate) ahead: Ahead,
+    /// What was fetched for it.
+    pub(crate) fetched: Option<Box<Fetched>>,
+    /// Whether what it wanted done outside the engine's lock was done.
+    pub(crate) done_outside: bool,
+    /// Why one of these could not be had.
     pub(crate) unreadable: Option<Box<Error>>,
     /// When it connected and when it last asked, on the clock's monotonic scale.
     pub(crate) connected_at: Duration,
@@ -168,7 +173,9 @@ impl Client {
             unrendered: 0,
             owed: 0,
             is_aside: false,
-            asked_again: 0,
+            ahead: Ahead::default(),
+            fetched: None,
+            done_outside: false,
             unreadable: None,
             connected_at: now,
             asked_at: now,

@@ -355,7 +355,11 @@ pub(crate) fn retry(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo) {
     let now = door.clock.elapsed();
     let Some(blocked) = door.clients.get_mut(who).and_then(|client| client.blocked.as_mut()) else { return };
     let ReadRequest::Group(read) = &blocked.request else { return };
-    let outcome = match turn.read_group(read) {
+    // It is nobody's command that could be put aside.
+    turn.read_on_the_spot(true);
+    let outcome = turn.read_group(read);
+    turn.read_on_the_spot(false);
+    let outcome = match outcome {
         Ok(outcome) if outcome.streams.is_empty() => {
             let wait = outcome.retry_at.map_or(RETRY_PAUSE_MS, |at| at.saturating_sub(turn.now().0).max(1));
             blocked.retry_at = Some(now + Duration::from_millis(wait));

@@ -111,7 +111,7 @@ pub(crate) struct Door {
     /// Heap bytes that the buffers of all clients hold, as of the end of the last round.
     pub(crate) buffered: usize,
     /// What the command that is run again was waiting for.
-    pub(crate) fetched: Option<Fetched>,
+    pub(crate) fetched: Option<Box<Fetched>>,
     pub(crate) random: Random,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Duration,

@@ -32,9 +32,10 @@ const EVENTS: usize = 1_024;
 const ACCEPTS: usize = 64;
 /// How long to wait after the system refused to accept a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often expired keys are looked for when no command does: often where somebody waits for what they hold.
-const TICK: Duration = Duration::from_millis(100);
-const SLOW_TICK: Duration = Duration::from_secs(1);
+/// How often the loop looks around when nothing happens. The system's clock may be set while it sleeps.
+const TICK: Duration = Duration::from_secs(1);
+/// How often it is tried to remove expired keys for which the log has no room.
+const OVERDUE_PAUSE: Duration = Duration::from_millis(100);
 /// How long a stopping server waits for clients to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -67,7 +68,7 @@ pub struct Server {
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     spin: Spin,
-    /// When to look for expired keys at the latest.
+    /// When to look for expired keys.
     next_tick: Duration,
     /// Bytes that all connections hold together.
     buffered: usize,
@@ -188,10 +189,25 @@ impl Server {
             return Ok(());
         }
         let now = self.clock.elapsed();
+        self.wake_for_expiry(now);
         // The system counts milliseconds; a deadline must not make the loop turn without effect.
         let deadline = self.door.timers.next().map_or(self.next_tick, |at| at.min(self.next_tick));
         let timeout = deadline.saturating_sub(now) + Duration::from_millis(1);
         self.poll_for(Some(self.accept_again.map_or(timeout, |again| again.min(timeout))))
+    }
+
+    /// Has the next tick come when the next key expires, so that whoever listens or waits hears of it then.
+    fn wake_for_expiry(&mut self, now: Duration) {
+        if !self.door.expires_actively {
+            return;
+        }
+        let turn = self.engine.turn();
+        if let Some(at) = turn.next_expiry() {
+            let left = Duration::from_millis(at.0.saturating_sub(turn.now().0));
+            // What is overdue can be removed at once, or the disk is full and it cannot be removed at all.
+            let left = if left.is_zero() && !turn.can_expire() { OVERDUE_PAUSE } else { left };
+            self.next_tick = self.next_tick.min(now + left);
+        }
     }
 
     /// Looks for events for a few microseconds, where that is worth it.
@@ -344,7 +360,22 @@ impl Server {
             match outcome {
                 Outcome::Warmed(warmed) => {
                     client.is_aside = false;
-                    client.unreadable = warmed.err().map(Box::new);
+                    match warmed {
+                        Ok(ahead) => client.ahead = ahead,
+                        Err(error) => client.unreadable = Some(Box::new(error)),
+                    }
+                }
+                Outcome::Fetched(fetched) => {
+                    client.is_aside = false;
+                    match fetched {
+                        Ok((fetched, ahead)) => (client.fetched, client.ahead) = (Some(fetched), ahead),
+                        Err(error) => client.unreadable = Some(Box::new(error)),
+                    }
+                }
+                Outcome::Done(done) => {
+                    client.is_aside = false;
+                    client.done_outside = done.is_ok();
+                    client.unreadable = done.err().map(Box::new);
                 }
                 Outcome::Rendered(Ok((bytes, rest))) => link.take_back(&bytes, rest, &mut self.pool),
                 Outcome::Rendered(Err(error)) => {
@@ -372,7 +403,7 @@ impl Server {
         let is_due = self.door.timers.next().is_some_and(|at| at <= now);
         let ticks = self.next_tick <= now;
         if ticks {
-            self.next_tick = now + if self.engine.turn().waiting_counts().0 > 0 { TICK } else { SLOW_TICK };
+            self.next_tick = now + TICK;
         }
         // A reader that has gone must not be given anything.
         let gone: Vec<ClientNo> =

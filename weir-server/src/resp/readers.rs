@@ -1,8 +1,8 @@
 //! Threads that wait for the disk, so that the reactor never does.
 //!
-//! A client whose command needs a part of the index that is not in memory, or whose answer needs entries that are not,
-//! is put aside; one of these threads does what has to be waited for; then the client goes on. Threads are started
-//! when there is something to wait for.
+//! A client whose command needs a part of the index that is not in memory, a whole key or a snapshot, or whose answer
+//! needs entries that are not in memory, is put aside; one of these threads does what has to be waited for; then the
+//! client goes on. Threads are started when there is something to wait for.
 //!
 //! Invariant: a client has at most one task here, so tasks are bounded by clients.
 
@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 use weir_core::Error;
-use weir_engine::{Cold, Engine};
+use weir_engine::{Ahead, Cold, Engine};
 
+use super::call::{Fetched, Fetching, Outside};
 use super::client::ClientNo;
 use super::pending::Pending;
 use super::render::{Rendered, Source};
@@ -26,8 +27,12 @@ const TASK_BYTES: usize = 256 * 1024;
 /// Something to wait for.
 #[derive(Debug)]
 pub(crate) enum Task {
-    /// A part of the index has to be read before a command can be executed.
-    Warm(Cold),
+    /// A part of the index has to be read before a command can be executed; with what was read for it before.
+    Warm(Cold, Ahead),
+    /// The entries of a key have to be fetched; with what was read for the command before.
+    Fetch(Box<Fetching>, Ahead),
+    /// Something takes its time: a snapshot, a flush.
+    Outside(Outside),
     /// The beginning of an answer has to be fetched.
     Render(Pending),
 }
@@ -35,7 +40,10 @@ pub(crate) enum Task {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Warmed(Result<(), Error>),
+    /// All that was read for the command.
+    Warmed(Result<Ahead, Error>),
+    Fetched(Result<(Box<Fetched>, Ahead), Error>),
+    Done(Result<(), Error>),
     /// Bytes, and what is left to render.
     Rendered(Result<(Vec<u8>, Pending), Error>),
 }
@@ -68,7 +76,24 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Tasks {
     queue: VecDeque<(ForClient, Task)>,
+    /// Snapshots, which may take seconds. One at a time is written, so that the others need not wait for them.
+    slow: VecDeque<(ForClient, Task)>,
+    is_slow: bool,
     is_closing: bool,
+}
+
+impl Tasks {
+    fn has_next(&self) -> bool {
+        !self.queue.is_empty() || (!self.is_slow && !self.slow.is_empty())
+    }
+
+    fn next(&mut self) -> Option<(ForClient, Task)> {
+        if self.is_slow || self.slow.is_empty() {
+            return self.queue.pop_front();
+        }
+        self.is_slow = true;
+        self.slow.pop_front()
+    }
 }
 
 impl Readers {
@@ -84,7 +109,12 @@ impl Readers {
         if self.outstanding > self.threads.len() && self.threads.len() < THREADS_MAX {
             self.start_thread();
         }
-        self.shared.tasks.lock().expect(UNPOISONED).queue.push_back((whose, task));
+        let mut tasks = self.shared.tasks.lock().expect(UNPOISONED);
+        match task {
+            Task::Outside(Outside::Snapshot) => tasks.slow.push_back((whose, task)),
+            _ => tasks.queue.push_back((whose, task)),
+        }
+        drop(tasks);
         self.shared.ready.notify_one();
     }
 
@@ -131,7 +161,21 @@ impl Shared {
     fn work(&self) {
         while let Some((whose, task)) = self.next() {
             let outcome = match task {
-                Task::Warm(cold) => Outcome::Warmed(self.engine.warm(cold)),
+                Task::Warm(cold, mut ahead) => {
+                    Outcome::Warmed(self.engine.warm(cold, &mut ahead).map(|()| ahead))
+                }
+                Task::Fetch(fetching, ahead) => {
+                    let fetched = fetching.complete(&self.engine);
+                    Outcome::Fetched(fetched.map(|fetched| (Box::new(fetched), ahead)))
+                }
+                Task::Outside(what) => {
+                    let done = what.perform(&self.engine);
+                    if what == Outside::Snapshot {
+                        self.tasks.lock().expect(UNPOISONED).is_slow = false;
+                        self.ready.notify_one();
+                    }
+                    Outcome::Done(done)
+                }
                 Task::Render(pending) => Outcome::Rendered(self.render(pending)),
             };
             self.done.lock().expect(UNPOISONED).push((whose, outcome));
@@ -142,9 +186,9 @@ impl Shared {
 
     fn next(&self) -> Option<(ForClient, Task)> {
         let tasks = self.tasks.lock().expect(UNPOISONED);
-        let idle = |tasks: &mut Tasks| tasks.queue.is_empty() && !tasks.is_closing;
+        let idle = |tasks: &mut Tasks| !tasks.has_next() && !tasks.is_closing;
         let mut tasks = self.ready.wait_while(tasks, idle).expect(UNPOISONED);
-        if tasks.is_closing { None } else { tasks.queue.pop_front() }
+        if tasks.is_closing { None } else { tasks.next() }
     }
 
     fn render(&self, mut pending: Pending) -> Result<(Vec<u8>, Pending), Error> {

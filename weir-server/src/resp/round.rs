@@ -12,6 +12,7 @@ use weir_resp::{Args, Progress, Proto, ProtocolError, Writer};
 
 use crate::Limits;
 
+use super::call::Outside;
 use super::client::{Client, ClientNo, Closing};
 use super::dispatch::{self, Pause};
 use super::door::{Door, Outgoing};
@@ -29,10 +30,6 @@ use super::spin::Crowd;
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Answers and messages of one round before they have to leave.
 const OUTBOX_MAX: usize = 262_144;
-
-/// How often a command waits for parts of the index before the rest is read under the engine's lock: one that needs
-/// more than the cache holds would wait for ever.
-const ASKED_AGAIN_MAX: u32 = 64;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -196,41 +193,44 @@ impl<'a> Round<'a> {
     ) -> Turn<'a> {
         let Some(link) = self.links[who.index()].as_mut() else { return turn };
         let request = self.batch.args[index].of(link.input(bytes.0));
-        let mut done = match self.door.client(who).unreadable.take() {
-            Some(error) => Err(*error),
-            None => Ok(()),
-        };
-        while done.is_ok() {
-            turn.read_on_the_spot(self.door.client(who).asked_again >= ASKED_AGAIN_MAX);
-            match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
-                Ok(()) => break,
-                Err(Pause::Cold(cold)) => {
-                    let client = self.door.client(who);
-                    client.is_aside = true;
-                    client.asked_again += 1;
-                    turn.read_on_the_spot(false);
-                    self.readers.submit(ForClient { no: who, id: client.id }, Task::Warm(cold));
-                    link.rewind();
-                    self.door.fetched = None;
-                    return turn;
-                }
-                Err(Pause::Fetch(fetching)) => {
-                    drop(turn);
-                    done = fetching.complete(self.engine).map(|fetched| self.door.fetched = Some(fetched));
-                    turn = self.engine.turn();
-                }
-                Err(Pause::Outside(what)) => {
-                    drop(turn);
-                    done = what.perform(self.engine).map(|()| self.door.done_outside = true);
-                    turn = self.engine.turn();
-                }
+        let client = self.door.client(who);
+        let unreadable = client.unreadable.take();
+        turn.lend(std::mem::take(&mut client.ahead));
+        let waited_for = (client.fetched.take(), std::mem::take(&mut client.done_outside));
+        (self.door.fetched, self.door.done_outside) = waited_for;
+        let done = match unreadable {
+            Some(error) => {
+                self.door.answer(who, Reply::Error(errors::text(&error)));
+                Ok(())
             }
+            None => loop {
+                match dispatch::execute(self.door, self.engine, &mut turn, who, request) {
+                    // It is meant to hold up everybody.
+                    Err(Pause::Outside(Outside::Sleep(time))) => {
+                        drop(turn);
+                        std::thread::sleep(time);
+                        self.door.done_outside = true;
+                        turn = self.engine.turn();
+                    }
+                    done => break done,
+                }
+            },
+        };
+        if let Err(pause) = done {
+            let ahead = turn.take_back();
+            let task = match pause {
+                Pause::Cold(cold) => Task::Warm(cold, ahead),
+                Pause::Fetch(fetching) => Task::Fetch(fetching, ahead),
+                Pause::Outside(what) => Task::Outside(what),
+            };
+            let fetched = self.door.fetched.take();
+            let client = self.door.client(who);
+            (client.is_aside, client.fetched) = (true, fetched);
+            self.readers.submit(ForClient { no: who, id: client.id }, task);
+            link.rewind();
+            return turn;
         }
-        if let Err(error) = done {
-            self.door.answer(who, Reply::Error(errors::text(&error)));
-        }
-        turn.read_on_the_spot(false);
-        self.door.client(who).asked_again = 0;
+        drop(turn.take_back());
         (self.door.fetched, self.door.done_outside) = (None, false);
         if self.door.client(who).is_postponed {
             link.rewind();

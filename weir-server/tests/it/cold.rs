@@ -1,6 +1,7 @@
 //! Entries and index blocks that are not in memory: the reactor never waits for them, and answers stay in order.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use weir_core::SystemClock;
@@ -22,6 +23,7 @@ struct ColdDisk {
 struct Gate {
     is_shut: Mutex<bool>,
     opened: Condvar,
+    waiting: AtomicUsize,
 }
 
 impl Gate {
@@ -31,7 +33,14 @@ impl Gate {
     }
 
     fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         drop(self.opened.wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut).unwrap());
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many reads wait.
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
     }
 }
 
@@ -182,4 +191,57 @@ fn others_are_served_while_the_disk_is_slow() {
     disk.gate.shut(false);
     expect_ids(&mut waiting, 3..=5);
     assert_eq!(waiting.reply(), "+PONG");
+}
+
+/// The loop wrote snapshots and fetched what was to be copied itself, and everybody waited for the disk.
+#[test]
+fn others_are_served_while_a_snapshot_is_written_and_keys_are_copied() {
+    let (server, disk) = start();
+    disk.gate.shut(true);
+    let (mut saving, mut dumping, mut copying) = (server.client(), server.client(), server.client());
+    saving.send("SAVE");
+    dumping.send("DUMP s");
+    copying.send("COPY s t");
+    let mut other = server.client();
+    for _ in 0..50 {
+        other.check(&[("PING", "+PONG"), ("XLEN s", &format!(":{ENTRIES}")), ("EXISTS t", ":0")]);
+    }
+    other.check(&[("XADD s 3000-0 a 1", "$6 3000-0")]);
+    disk.gate.shut(false);
+    assert_eq!(saving.reply(), "+OK");
+    assert!(dumping.reply().starts_with('$'));
+    assert_eq!(copying.reply(), ":1");
+    // What was added before the copy appeared is in it.
+    other.check(&[
+        ("XLEN t", &format!(":{}", ENTRIES + 1)),
+        ("XREVRANGE t + - COUNT 1", "*1 *2 $6 3000-0 *2 $1 a $1 1"),
+    ]);
+}
+
+/// A range over more blocks than the cache holds was read under the engine's lock in the end, and one that waits for
+/// the disk must not hold up those who add to the same stream.
+#[test]
+fn others_add_to_a_stream_that_is_read_from_end_to_end() {
+    let (server, disk) = start();
+    let mut client = server.client();
+    let value = "x".repeat(20);
+    let mut bytes = Vec::new();
+    for nth in ENTRIES + 1..=8 * ENTRIES {
+        weir_resp::command(&mut bytes, ["XADD", "s", &nth.to_string(), "field", &value]);
+    }
+    client.send_bytes(&bytes);
+    (ENTRIES + 1..=8 * ENTRIES).for_each(|_| assert!(client.reply().starts_with('$')));
+    disk.gate.shut(true);
+    let (mut up, mut down, mut reading) = (server.client(), server.client(), server.client());
+    up.send("XRANGE s - +");
+    down.send("XREVRANGE s + -");
+    reading.send("XREAD STREAMS s 0");
+    server.until("all of them wait for the disk", || disk.gate.waiting() == 3);
+    for nth in 1..=50 {
+        client.check(&[(&format!("XADD s {}-0 a 1", 100_000 + nth), &format!("$8 {}-0", 100_000 + nth))]);
+    }
+    disk.gate.shut(false);
+    expect_ids(&mut up, 1..=8 * ENTRIES);
+    expect_ids(&mut down, (1..=8 * ENTRIES).rev());
+    expect_ids(&mut reading, 1..=8 * ENTRIES);
 }

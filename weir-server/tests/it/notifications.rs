@@ -1,8 +1,11 @@
 //! Keyspace notifications.
 
+use std::time::Duration;
+
+use weir_core::Timestamp;
 use weir_engine::{KeyRef, NamespaceNo};
 
-use crate::harness::{TestClient, TestServer, check};
+use crate::harness::{START, TestClient, TestServer, check};
 
 const OK: &str = "+OK";
 
@@ -45,6 +48,22 @@ fn both_forms_are_told() {
     let (_server, mut client, mut listener) = start("KEA");
     client.check(&[("SELECT 2", OK), ("XADD s 1-1 a 1", "$3 1-1")]);
     hears(&mut listener, &[("__keyspace@2__:s", "xadd"), ("__keyevent@2__:xadd", "s")]);
+    hears_nothing(&mut listener);
+}
+
+/// Nobody asks for anything when a key expires, and the clock stands long before the next tick.
+#[test]
+fn a_key_expires_on_an_idle_server_when_its_time_comes() {
+    let (server, clock) = TestServer::with_clock();
+    let (mut client, mut listener) = (server.client(), server.client());
+    client.check(&[("CONFIG SET notify-keyspace-events Ex", OK)]);
+    listener.check(&[("PSUBSCRIBE *", "*3 $10 psubscribe $1 * :1")]);
+    client.check(&[("SET first v PX 20", OK), ("SET second v PX 50", OK), ("SET later v PX 500", OK)]);
+    clock.advance(Duration::from_millis(30));
+    hears(&mut listener, &[("__keyevent@0__:expired", "first")]);
+    assert_eq!(server.engine.turn().next_expiry(), Some(Timestamp(START + 50)));
+    clock.advance(Duration::from_millis(30));
+    hears(&mut listener, &[("__keyevent@0__:expired", "second")]);
     hears_nothing(&mut listener);
 }
 

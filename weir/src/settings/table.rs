@@ -96,8 +96,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         env: "WEIR_MEMORY",
         value: "SIZE",
         default: Some("512MiB"),
-        help: "memory to plan with: a sixty-fourth of it each for index blocks read from disk and for the newest \
-               entries",
+        help: "memory to plan with: half of it at most for the buffers of all connections, a sixty-fourth each for \
+               index blocks read from disk and for the newest entries",
         ..SETTING
     },
     Setting {
