@@ -194,7 +194,9 @@ impl Pending {
     /// looking at them each time takes time. Only a change of such a row brings it back.
     pub(crate) fn skip_times(&mut self, ghosts: &[PendingEntry]) {
         if let Some(times) = &mut self.by_time {
-            ghosts.iter().for_each(|row| drop(times.remove(&(row.time, row.id))));
+            for row in ghosts {
+                times.remove(&(row.time, row.id));
+            }
         }
     }
 
