@@ -1,7 +1,7 @@
 //! Power cuts at every operation: what is found is a prefix with everything that was promised, transactions whole.
 
-use weir_log::{MemoryDisk, Preparation};
 use weir_log::faulty::{FaultyDisk, Keep};
+use weir_log::{MemoryDisk, Preparation};
 
 use crate::life::{History, Script, check_image, operations};
 use crate::support::small;
