@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use weir_log::{Disk, Level, Log, LogOptions, Lsn, MemoryDisk, Open, check, repair};
+use weir_log::{Disk, Level, Log, LogOptions, Lsn, MemoryDisk, Open, OpenError, Opened, check, repair};
 
 /// Bytes of one edit: which file, where (three bytes), what, with what.
 const EDIT: usize = 6;
 const BACKUP: &str = "cut";
+/// Records behind what was found: whole transactions of three, over some pages, and more than one watermark.
+const APPENDED: u8 = 30;
 
 /// A log of some segments: its files, and the records in it by their addresses.
 struct Sample {
@@ -81,24 +83,59 @@ pub(crate) fn log(data: &[u8]) {
     let visit = &mut |lsn: Lsn, body: &[u8]| drop(seen.insert(lsn.0, body.to_vec()));
     let report = check(&disk, None, visit).expect("memory can be read");
     were_written(&seen);
-    match open(&disk) {
-        Some(found) => were_written(&found),
-        None => {
-            assert!(report.is_damaged(), "what does not open is damaged: {report:?}");
-            repair(&disk, None, BACKUP).expect("memory takes it");
-            were_written(&open(&disk).expect("a repaired log opens"));
-        }
-    }
+    let (opened, found) = open(&disk, 9).unwrap_or_else(|error| {
+        assert!(report.is_damaged(), "what does not open ({error}) is damaged: {report:?}");
+        repair(&disk, None, BACKUP).expect("memory takes it");
+        open(&disk, 9).expect("a repaired log opens")
+    });
+    were_written(&found);
+    without_a_gap(&found);
+    goes_on(&disk, opened, found);
 }
 
-fn open(disk: &MemoryDisk) -> Option<BTreeMap<u64, Vec<u8>>> {
+/// What is appended behind what was found is found again after a kill, and nothing else is: no byte that was cut
+/// comes back.
+fn goes_on(disk: &MemoryDisk, mut opened: Opened, mut expected: BTreeMap<u64, Vec<u8>>) {
+    for n in 0..APPENDED {
+        let body = vec![n; 1 + 40 * usize::from(n)];
+        if n % 3 == 0 {
+            opened.appender.begin();
+        }
+        let lsn = opened.appender.append(|out| out.extend_from_slice(&body));
+        expected.insert(lsn.0, body);
+        if n % 3 == 2 {
+            opened.appender.end();
+        }
+    }
+    opened.appender.submit();
+    opened.log.flush_submitted(Level::Durable).expect("memory has no faults");
+    drop(opened);
+    let (opened, found) = open(disk, 11).expect("a log that was appended to opens");
+    assert!(found == expected, "{} records were there, {} are found", expected.len(), found.len());
+    opened.log.close(opened.appender).expect("memory has no faults");
+    drop(opened.log);
+    let report = check(disk, None, &mut |_, _| ()).expect("memory can be read");
+    assert!(!report.is_damaged(), "a log that was opened, used and closed is whole: {report:?}");
+    let (opened, found) = open(disk, 13).expect("a log that was closed opens");
+    assert!(opened.report.clean && found == expected, "closing keeps everything: {:?}", opened.report);
+}
+
+type Found = (Opened, BTreeMap<u64, Vec<u8>>);
+
+fn open(disk: &MemoryDisk, salt: u64) -> Result<Found, OpenError<()>> {
     let mut found = BTreeMap::new();
     let replay = &mut |lsn: Lsn, body: &[u8]| {
         found.insert(lsn.0, body.to_vec());
         Ok::<(), ()>(())
     };
-    let opened = Log::open(Arc::new(disk.clone()), options(), Box::new(|| 9), None, replay).is_ok();
-    opened.then_some(found)
+    let opened = Log::open(Arc::new(disk.clone()), options(), Box::new(move || salt), None, replay)?;
+    Ok((opened, found))
+}
+
+/// What opens is the beginning of what was written: a log with a hole would be a loss that nobody is told of.
+fn without_a_gap(found: &BTreeMap<u64, Vec<u8>>) {
+    let written = sample().records.keys().take(found.len());
+    assert!(written.eq(found.keys()), "{} records are found, and not the first ones", found.len());
 }
 
 /// Checksums leave no way for a record to come from nowhere.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weir_core::{EntryId, ManualClock, Timestamp};
 use weir_log::{Disk, Log, LogOptions, Lsn, MemoryDisk, Open};
 
-use crate::api::{GroupReadFrom, Halt, KeyRef, NamespaceNo, Range, ReadGroup, ReadLimits};
+use crate::api::{Append, GroupReadFrom, Halt, KeyRef, NamespaceNo, NewId, Range, ReadGroup, ReadLimits};
 use crate::copying::KeyCopy;
 use crate::engine::{Engine, Turn};
 use crate::options::{Fsync, Options};
@@ -121,7 +121,8 @@ fn options() -> Options {
     }
 }
 
-/// Damages the files of a folder and opens it. What opens is looked at from all sides and used.
+/// Damages the files of a folder and opens it. What opens is looked at from all sides and used, opened again, and the
+/// same.
 ///
 /// # Panics
 /// When the engine breaks an invariant.
@@ -138,24 +139,42 @@ pub fn open_damaged(folder: &Folder, data: &[u8]) -> bool {
             break;
         }
     }
-    let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
-    match Engine::open(Arc::new(disk_with(&folder)), clock, options()) {
-        Ok(engine) => {
-            use_it(&engine);
-            true
+    let disk = disk_with(&folder);
+    let Ok(engine) = try_open(&disk) else { return false };
+    use_it(&engine);
+    // An entry that a snapshot stands for may be unreadable, and is told of whenever somebody asks for it.
+    let before = engine.dump();
+    engine.sync().expect("memory has no faults");
+    drop(engine);
+    let engine = open(&disk);
+    match (before, engine.dump()) {
+        (Ok(before), Ok(after)) => {
+            assert!(before == after, "a restart changed this:\n{before}\ninto\n{after}")
         }
-        Err(_) => false,
+        (before, after) => assert_eq!(before.is_ok(), after.is_ok(), "a restart neither damages nor mends"),
     }
+    use_it(&engine);
+    true
+}
+
+fn try_open(disk: &MemoryDisk) -> Result<Engine, weir_core::Error> {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
+    Engine::open(Arc::new(disk.clone()), clock, options())
+}
+
+fn open(disk: &MemoryDisk) -> Engine {
+    try_open(disk).expect("what an engine wrote opens")
 }
 
 /// Looks at everything and changes some of it; whatever is answered is fine.
 fn use_it(engine: &Engine) {
     drop(engine.verify());
     drop(engine.dump());
-    let mut keys = Vec::new();
+    let mut keys = vec![(0, b"new".as_slice().into())];
     engine.each_key(64, &mut |key, _, _| keys.push((key.ns, key.name.clone())));
     for (ns, name) in keys.into_iter().take(64) {
         let key = KeyRef { ns: NamespaceNo(ns), name: &name };
+        append(engine, key);
         let groups = engine.turn().groups_info(key).unwrap_or_default();
         for group in groups {
             let read = ReadGroup {
@@ -169,14 +188,18 @@ fn use_it(engine: &Engine) {
             };
             retry(engine, |turn| turn.read_group(&read).map(drop));
         }
-        let fields: [&[u8]; 2] = [b"f", b"v"];
-        let id = crate::api::NewId::Auto;
-        let request = crate::api::Append { id, fields: &fields, create: false, trim: None, producer: None };
-        retry(engine, |turn| turn.append(key, &request).map(drop));
         retry(engine, |turn| turn.delete(key, &[EntryId::MAX]).map(drop));
     }
     drop(engine.snapshot());
     drop(engine.sync());
+    // Behind the snapshot, so that the next open has something to replay.
+    append(engine, KeyRef { ns: NamespaceNo(0), name: b"later" });
+}
+
+fn append(engine: &Engine, key: KeyRef<'_>) {
+    let fields: [&[u8]; 2] = [b"f", b"v"];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    retry(engine, |turn| turn.append(key, &request).map(drop));
 }
 
 fn retry(engine: &Engine, question: impl FnMut(&mut Turn<'_>) -> Result<(), Halt>) {
@@ -281,11 +304,6 @@ pub fn payloads_of(folder: &Folder) -> Vec<Vec<u8>> {
         }
     }
     payloads
-}
-
-fn open(disk: &MemoryDisk) -> Engine {
-    let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
-    Engine::open(Arc::new(disk.clone()), clock, options()).expect("what an engine wrote opens")
 }
 
 /// Edits a payload of `DUMP` as if it had a valid checksum and puts it in place. What is accepted is used, and opened

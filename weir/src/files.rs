@@ -32,7 +32,8 @@ pub(crate) fn limits() -> (u64, u64) {
     (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX))
 }
 
-fn raise(wanted: u64) -> u64 {
+/// Raises the soft limit to `wanted` as far as the hard one allows, and answers what it is then.
+pub(crate) fn raise(wanted: u64) -> u64 {
     let (soft, hard) = limits();
     let target = wanted.min(hard);
     if soft >= target {

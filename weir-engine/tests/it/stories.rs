@@ -407,7 +407,7 @@ fn what_a_turn_begins_ends_with_it() {
     });
     engine.flush().unwrap();
     let first = Range { start: EntryId::MIN, end: EntryId::MAX, count: Some(5), reverse: false };
-    let is_cold = || matches!(engine.turn().range(key("s"), &first), Err(Halt::Cold(Cold::Blocks(_))));
+    let is_cold = || matches!(engine.turn().range(key("s"), &first), Err(Halt::Cold(Cold::Index(_))));
     assert!(is_cold());
     engine.turn().read_on_the_spot(true);
     assert!(is_cold());

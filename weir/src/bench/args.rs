@@ -18,9 +18,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, short = 'm', env = "WEIR_BENCH_MODE", value_enum, default_value_t = Mode::Append)]
     pub(super) mode: Mode,
 
-    /// Connections that write, or that ask for ranges
-    #[arg(long, short = 'c', env = "WEIR_BENCH_CLIENTS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(super) clients: u32,
+    /// Connections that write or ask for ranges; in idle and blocked, connections that wait
+    /// [default: 50, blocked: 10000, idle: four fifths of what server and system allow]
+    #[arg(long, short = 'c', env = "WEIR_BENCH_CLIENTS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) clients: Option<u32>,
 
     /// Requests a connection sends at once before it waits for their replies [default: 16, latency: 1]
     #[arg(long, short = 'P', env = "WEIR_BENCH_PIPELINE", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -105,6 +106,10 @@ pub(super) enum Mode {
     Pending,
     /// Write entries and leave them there
     Fill,
+    /// Hold connections that do nothing; memory per connection
+    Idle,
+    /// Block one reader per connection; whether each is served, once and in order
+    Blocked,
 }
 
 impl Mode {
@@ -119,6 +124,8 @@ impl Mode {
             Self::Range => "range",
             Self::Pending => "pending",
             Self::Fill => "fill",
+            Self::Idle => "idle",
+            Self::Blocked => "blocked",
         }
     }
 
@@ -130,6 +137,8 @@ impl Mode {
             Self::FanOut => "deliveries",
             Self::Range => "ranges",
             Self::Pending => "pending rows",
+            Self::Idle => "connections",
+            Self::Blocked => "readers",
         }
     }
 }

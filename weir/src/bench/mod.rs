@@ -4,12 +4,15 @@
 //! Where the server runs on this machine its CPU time per operation stands beside the throughput: on a busy
 //! machine that is the figure to trust.
 //!
+//! `--mode idle` and `--mode blocked` count connections instead of operations; they are in `crowd`.
+//!
 //! Writes only to streams whose names begin with `weir-bench:`, and removes them afterwards unless told not to.
 
 mod append;
 mod args;
 mod board;
 mod connection;
+mod crowd;
 mod drive;
 mod groups;
 mod meter;
@@ -38,6 +41,11 @@ use report::Report;
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let plan = Plan::new(&args)?;
     let clock = SystemClock::new();
+    match plan.mode {
+        Mode::Idle => return crowd::idle(&plan, &clock),
+        Mode::Blocked => return crowd::blocked(&plan, &clock),
+        _ => {}
+    }
     let mut servers = Vec::new();
     for contestant in &plan.lineup {
         servers.push(Server::open(contestant, &plan, &clock)?);

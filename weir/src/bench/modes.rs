@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hdrhistogram::Histogram;
 use weir_core::SystemClock;
 
@@ -29,6 +29,8 @@ const QUIET_CPU_SECONDS: f64 = 0.015;
 const QUIET_STEP: Duration = Duration::from_millis(100);
 /// How often it is looked whether a server is quiet before a run begins anyway.
 const QUIET_LOOKS_MAX: u32 = 50;
+
+const NO_OPERATIONS: &str = "this mode counts connections, not operations";
 
 /// A server under test.
 #[derive(Debug)]
@@ -62,10 +64,7 @@ impl<'a> Server<'a> {
     pub(super) fn open(contestant: &'a Contestant, plan: &'a Plan, clock: &'a SystemClock) -> Result<Self> {
         let mut control = Control::connect(&contestant.address)?;
         let name = server_name(&mut control);
-        let mut told = || control.info("process_id").and_then(|id| id.parse().ok());
-        let pid = contestant.pid.or_else(|| if contestant.address.is_local() { told() } else { None });
-        let process = pid.map(Process::Pid).filter(|process| process.usage().cpu_seconds.is_some());
-        ensure!(contestant.pid.is_none() || process.is_some(), "there is no process {}", pid.unwrap_or(0));
+        let process = server_process(contestant, &mut control)?;
         Ok(Self { contestant, name, process, control, plan, clock })
     }
 
@@ -79,6 +78,7 @@ impl<'a> Server<'a> {
             Mode::Consume | Mode::Pending => self.write(4, Ids::Auto),
             Mode::Range => self.write(1, Ids::Counted),
             Mode::Append | Mode::FanOut | Mode::Latency | Mode::ManyStreams | Mode::Fill => Ok(()),
+            Mode::Idle | Mode::Blocked => bail!(NO_OPERATIONS),
         }
     }
 
@@ -102,6 +102,7 @@ impl<'a> Server<'a> {
             Mode::FanOut => self.fan_out(&meter),
             Mode::Range => self.range(&meter),
             Mode::Latency => self.latency(rate.context("the rate is settled before the first run")?, &meter),
+            Mode::Idle | Mode::Blocked => bail!(NO_OPERATIONS),
         }?;
         outcome.used_memory = used_before.zip(self.used_memory());
         Ok(outcome)
@@ -131,7 +132,7 @@ impl<'a> Server<'a> {
     fn reset(&mut self) -> Result<()> {
         match self.plan.mode {
             Mode::Append | Mode::ManyStreams | Mode::Latency => self.delete(),
-            Mode::Range | Mode::Fill => Ok(()),
+            Mode::Range | Mode::Fill | Mode::Idle | Mode::Blocked => Ok(()),
             Mode::Consume | Mode::Pending => {
                 self.control.call(&["XGROUP", "DESTROY", STREAM, GROUP])?;
                 self.control.call(&["XGROUP", "CREATE", STREAM, GROUP, "0"]).map(drop)
@@ -268,7 +269,17 @@ impl Outcome {
     }
 }
 
-fn server_name(control: &mut Control) -> String {
+/// The server's process, where it is known and runs on this machine.
+pub(super) fn server_process(contestant: &Contestant, control: &mut Control) -> Result<Option<Process>> {
+    let mut told = || control.info("process_id").and_then(|id| id.parse().ok());
+    let pid = contestant.pid.or_else(|| if contestant.address.is_local() { told() } else { None });
+    let process = pid.map(Process::Pid).filter(|process| process.usage().cpu_seconds.is_some());
+    ensure!(contestant.pid.is_none() || process.is_some(), "there is no process {}", pid.unwrap_or(0));
+    Ok(process)
+}
+
+/// What a server calls itself.
+pub(super) fn server_name(control: &mut Control) -> String {
     let version = match (control.info("weir_version"), control.info("redis_version")) {
         (Some(weir), _) => format!("weir {weir}"),
         (None, Some(redis)) => format!("redis {redis}"),

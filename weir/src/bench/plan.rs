@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use super::args::{BenchArgs, Mode};
 use super::target::Address;
 
+/// Connections at work when no number is given.
+const CLIENTS_DEFAULT: u32 = 50;
 /// Seconds a run lasts when neither time nor entries are given.
 const SECONDS_DEFAULT: f64 = 3.0;
 /// Entries to prepare, or to fill in, when none are given: at least a second's work for a fast server.
@@ -24,6 +26,8 @@ pub(super) struct Plan {
     pub(super) lineup: Vec<Contestant>,
     pub(super) rounds: u32,
     pub(super) clients: usize,
+    /// Connections of the modes that only hold them, where the user said how many.
+    pub(super) held: Option<usize>,
     pub(super) pipeline: u64,
     /// Entries to write or to prepare; `None` where only time limits a run.
     pub(super) entries: Option<u64>,
@@ -73,11 +77,16 @@ impl Plan {
         let lineup = lineup(args)?;
         let comparing = lineup.len() > 1;
         let mode = args.mode;
+        let holds = matches!(mode, Mode::Idle | Mode::Blocked);
+        ensure!(!(holds && comparing), "the mode {} looks at one server at a time", mode.name());
+        let at_work = args.clients.filter(|_| !holds);
+        ensure!(at_work.is_none_or(|clients| clients <= 10_000), "--clients is at most 10000 in this mode");
         Ok(Self {
             mode,
             rounds: args.rounds.unwrap_or(if comparing { ROUNDS_COMPARING } else { 1 }),
             lineup,
-            clients: args.clients as usize,
+            clients: args.clients.unwrap_or(CLIENTS_DEFAULT) as usize,
+            held: args.clients.map(|clients| clients as usize),
             pipeline: u64::from(args.pipeline.unwrap_or(if mode == Mode::Latency { 1 } else { 16 })),
             entries: if is_prepared(mode) { args.entries.or(Some(ENTRIES_DEFAULT)) } else { args.entries },
             time: time(args),
@@ -118,7 +127,7 @@ fn is_prepared(mode: Mode) -> bool {
 fn time(args: &BenchArgs) -> Option<Duration> {
     let seconds = match args.mode {
         // These end when everything is read or written.
-        Mode::Consume | Mode::Pending | Mode::Fill => args.seconds,
+        Mode::Consume | Mode::Pending | Mode::Fill | Mode::Idle | Mode::Blocked => args.seconds,
         Mode::Range | Mode::Latency => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
         Mode::Append | Mode::ManyStreams | Mode::FanOut if args.entries.is_some() => args.seconds,
         Mode::Append | Mode::ManyStreams | Mode::FanOut => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
@@ -169,6 +178,8 @@ mod tests {
             &["--seconds", "0"],
             &["--seconds", "NaN"],
             &["--clients", "0"],
+            &["--clients", "10001"],
+            &["-m", "idle", "--control"],
             &["--pid", "1", "--pid", "2"],
             &["--url", "http://a"],
         ] {

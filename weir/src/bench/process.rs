@@ -29,6 +29,11 @@ impl Process {
         }
     }
 
+    /// How many files it may open, by its soft limit; `None` when unknown.
+    pub(super) fn files_max(self) -> Option<u64> {
+        files_max(&self.read("limits")?)
+    }
+
     fn read(self, file: &str) -> Option<String> {
         match self {
             Self::Own => fs::read_to_string(format!("/proc/self/{file}")).ok(),
@@ -43,6 +48,11 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = behind_name.split_ascii_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((user + system) / ticks_per_second())
+}
+
+fn files_max(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn anonymous_bytes(status: &str) -> Option<u64> {
@@ -71,6 +81,8 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(300.0 / ticks_per_second()));
         let status = "VmRSS:\t  900 kB\nRssAnon:\t     512 kB\nRssFile:\t 388 kB\n";
         assert_eq!(anonymous_bytes(status), Some(512 * 1024));
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024    4096   files\n";
+        assert_eq!((files_max(limits), files_max("nonsense")), (Some(1024), None));
         assert_eq!((cpu_seconds("nonsense"), anonymous_bytes("nonsense")), (None, None));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -87,8 +87,13 @@ impl Address {
 
     /// Connects and blocks until the server accepted the greeting.
     pub(super) fn connect(&self) -> Result<Stream> {
-        let mut stream =
-            self.place.connect().with_context(|| format!("cannot reach {self}; is the server running?"))?;
+        self.connect_from(None)
+    }
+
+    /// As [`Address::connect`], from this address of the machine, where the server is on loopback by IPv4.
+    pub(super) fn connect_from(&self, source: Option<Ipv4Addr>) -> Result<Stream> {
+        let stream = self.place.connect(source);
+        let mut stream = stream.with_context(|| format!("cannot reach {self}; is the server running?"))?;
         let mut buffer = Vec::new();
         for words in self.greeting() {
             let reply = call(&mut stream, &mut buffer, &words)?;
@@ -119,12 +124,12 @@ pub(super) enum Stream {
 }
 
 impl Place {
-    fn connect(&self) -> Result<Stream> {
+    fn connect(&self, source: Option<Ipv4Addr>) -> Result<Stream> {
         match self {
             Self::Tcp { host, port } => {
                 let mut last = None;
                 for address in (host.as_str(), *port).to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                    match connect_tcp(address, source) {
                         Ok(stream) => {
                             stream.set_nodelay(true)?;
                             stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
@@ -145,6 +150,23 @@ impl Place {
             Self::Unix { .. } => bail!("there are no Unix sockets on this system"),
         }
     }
+}
+
+#[cfg(unix)]
+fn connect_tcp(to: SocketAddr, source: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+    let from = source.filter(|_| to.is_ipv4() && to.ip().is_loopback());
+    let Some(from) = from else { return TcpStream::connect_timeout(&to, CONNECT_TIMEOUT) };
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::from((from, 0)))?;
+    connect(&socket, &to)?;
+    Ok(TcpStream::from(socket))
+}
+
+#[cfg(not(unix))]
+fn connect_tcp(to: SocketAddr, _: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+    TcpStream::connect_timeout(&to, CONNECT_TIMEOUT)
 }
 
 impl Read for Stream {
@@ -196,7 +218,16 @@ impl Control {
 
     /// The value of one `name:value` line of INFO, if the server has it.
     pub(super) fn info(&mut self, name: &str) -> Option<String> {
-        let reply = self.call(&["INFO"]).ok()?;
+        self.info_of(&["INFO"], name)
+    }
+
+    /// The same for what INFO CLIENTS counts, which costs the server less.
+    pub(super) fn clients(&mut self, name: &str) -> Option<u64> {
+        self.info_of(&["INFO", "CLIENTS"], name)?.parse().ok()
+    }
+
+    fn info_of(&mut self, words: &[&str], name: &str) -> Option<String> {
+        let reply = self.call(words).ok()?;
         let text = String::from_utf8_lossy(reply.as_bytes()?).into_owned();
         text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
     }
@@ -212,6 +243,11 @@ fn call<W: AsRef<[u8]>>(stream: &mut Stream, buffer: &mut Vec<u8>, words: &[W]) 
     let mut request = Vec::new();
     command(&mut request, words);
     stream.write_all(&request)?;
+    receive(stream, buffer)
+}
+
+/// Waits for one reply. What was received behind it stays in `buffer`.
+pub(super) fn receive(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<Value> {
     let mut piece = [0; 16 * 1024];
     loop {
         if let Reply::Complete { value, consumed } = decode_reply(buffer, &ReplyLimits::DEFAULT)? {

@@ -3,7 +3,7 @@
 use crate::tree::root;
 
 #[path = "../../../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, missing_docs, reason = "a library of its own elsewhere")]
+#[expect(unreachable_pub, reason = "a library of its own elsewhere")]
 mod targets;
 
 #[test]

@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod config;
+mod connections;
 mod corpora;
 mod differential;
 mod doctor;
