@@ -3,7 +3,7 @@
 use crate::tree::root;
 
 #[path = "../../../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, missing_docs, reason = "a library of its own elsewhere")]
+#[expect(unreachable_pub, reason = "a library of its own elsewhere")]
 mod targets;
 
 #[test]
@@ -11,7 +11,9 @@ fn every_committed_input_passes() {
     for (name, target) in targets::TARGETS {
         let folder = root().join("fuzz/corpus").join(name);
         let mut count = 0;
-        for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        for entry in
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
             let path = entry.unwrap().path();
             let input = std::fs::read(&path).unwrap();
             let passed = std::panic::catch_unwind(|| target(&input));
