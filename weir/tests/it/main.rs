@@ -10,6 +10,7 @@ mod differential;
 mod doctor;
 mod documents;
 mod fake_server;
+mod full_disk;
 mod kills;
 mod redis;
 mod serve;
