@@ -20,6 +20,13 @@ use crate::state::Key;
 /// How long the thread sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How long a snapshot that could not be written is not tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// While the disk is full, snapshots are written as often as this, since what was deleted is only given back behind
+/// them; and more rarely where they take long.
+const FULL_EVERY: Duration = Duration::from_secs(2);
+/// So many times as long as a snapshot took, the next one waits on a full disk.
+const FULL_PAUSE: u32 = 10;
 
 /// What the background work remembers from step to step.
 #[derive(Debug)]
@@ -29,6 +36,10 @@ pub(crate) struct Background {
     pub(crate) snapshots: Vec<SnapshotFile>,
     /// Where the log was when the last snapshot began.
     snapshot_from: Lsn,
+    /// After a failure: when the next snapshot may be tried.
+    retry_at: Duration,
+    /// When a full disk is reason enough for another snapshot.
+    full_at: Duration,
     reclaim: Reclaim,
     /// Keys that were removed, to be freed here.
     removed: Receiver<Box<Key>>,
@@ -37,7 +48,15 @@ pub(crate) struct Background {
 impl Background {
     pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn, removed: Receiver<Box<Key>>) -> Self {
         let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
-        Self { flushed_at: Duration::ZERO, snapshots, snapshot_from, reclaim: Reclaim::default(), removed }
+        Self {
+            flushed_at: Duration::ZERO,
+            snapshots,
+            snapshot_from,
+            retry_at: Duration::ZERO,
+            full_at: Duration::ZERO,
+            reclaim: Reclaim::default(),
+            removed,
+        }
     }
 
     /// Starts the thread. It ends when the engine is closed or its last clone is dropped.
@@ -57,12 +76,7 @@ impl Background {
             engine.sync()?;
         }
         let busy = shared.log.background_step().map_err(log_error)?;
-        let (written, due) = (shared.log.written(), shared.options.snapshot_log_bytes);
-        // Large snapshots are written less often, so that they stay a small part of what is written.
-        let due =
-            due.max(4 * own.snapshots.first().map_or(0, |snapshot| snapshot.bytes)).min(due.max(1 << 30));
-        let wanted = shared.snapshot_wanted.load(Ordering::Acquire);
-        if wanted || written.0.saturating_sub(own.snapshot_from.0) >= due {
+        if shared.snapshot_wanted.load(Ordering::Acquire) || own.snapshot_due(shared, now) {
             let done = own.write_snapshot(shared);
             shared.snapshot_wanted.store(false, Ordering::Release);
             return done.map(|()| true);
@@ -76,10 +90,31 @@ impl Background {
         shared.background.lock().expect("no panic under this lock").write_snapshot(shared)
     }
 
+    /// Whether it is time for a snapshot that nobody asked for.
+    fn snapshot_due(&self, shared: &Shared, now: Duration) -> bool {
+        let behind = shared.log.written().0.saturating_sub(self.snapshot_from.0);
+        if behind == 0 || now < self.retry_at {
+            return false;
+        }
+        // Large snapshots are written less often, so that they stay a small part of what is written.
+        let least = shared.options.snapshot_log_bytes;
+        let last = self.snapshots.first().map_or(0, |snapshot| snapshot.bytes);
+        behind >= least.max(4 * last).min(least.max(1 << 30))
+            || (now >= self.full_at && shared.log.stats().disk_full)
+    }
+
     fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
         // A closed engine's folder may be somebody else's by now.
         shared.log.check().map_err(log_error)?;
-        let (written, guess) = snapshot::write(shared)?;
+        let begun = shared.clock.elapsed();
+        let written = snapshot::write(shared);
+        let now = shared.clock.elapsed();
+        self.full_at = now + FULL_EVERY.max(now.saturating_sub(begun) * FULL_PAUSE);
+        // Reclaiming goes on meanwhile: it may be what makes room.
+        self.retry_at = if written.is_ok() { Duration::ZERO } else { now + RETRY_AFTER };
+        shared.snapshot_failed.store(written.is_err(), Ordering::Relaxed);
+        let (written, guess) = written?;
+        shared.log.set_headroom(snapshot::headroom(shared.log.segment_bytes(), Some(&written)));
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);
         self.snapshot_from = written.from;

@@ -79,7 +79,8 @@ impl Blocks {
         }
         // What is not written yet can be read from nowhere else.
         let written = self.log.written();
-        for _ in 0..LOOKS_MAX.min(cache.order.len()) {
+        // The newest stays until it was used, however small the cache: else who needs many at once never has them all.
+        for _ in 0..LOOKS_MAX.min(cache.order.len() - 1) {
             if cache.bytes <= self.bytes_max {
                 break;
             }

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     /// When the last snapshot was finished, in milliseconds since the Unix epoch; 0 = there was none.
     pub(crate) snapshot_at: AtomicU64,
     pub(crate) snapshot_wanted: AtomicBool,
+    /// Whether the last snapshot could not be written.
+    pub(crate) snapshot_failed: AtomicBool,
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
@@ -121,6 +123,7 @@ impl Engine {
             snapshots: AtomicU64::new(0),
             snapshot_at: AtomicU64::new(0),
             snapshot_wanted: AtomicBool::new(false),
+            snapshot_failed: AtomicBool::new(false),
             flusher,
             alarms: Mutex::default(),
             thread: Mutex::new(None),
@@ -404,6 +407,12 @@ impl Engine {
         self.shared.snapshots.load(Ordering::Relaxed)
     }
 
+    /// Whether the last attempt to write a snapshot failed. It is repeated; until then the next start takes longer.
+    #[must_use]
+    pub fn snapshot_failed(&self) -> bool {
+        self.shared.snapshot_failed.load(Ordering::Relaxed)
+    }
+
     /// Bytes the log takes on the disk.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
@@ -466,7 +475,7 @@ impl Engine {
         Background::snapshot(&self.shared)
     }
 
-    /// Ends the engine: a last snapshot, everything flushed, the folder free for others. Clones answer errors from
+    /// Ends the engine: a last snapshot where the disk has room for it, everything flushed, the folder free for others. Clones answer errors from
     /// then on.
     ///
     /// # Errors
@@ -477,7 +486,11 @@ impl Engine {
         if lock.is_none() {
             return Ok(());
         }
-        let result = self.sync().and_then(|()| self.snapshot()).and_then(|()| self.sync());
+        let result = self.sync().and_then(|()| match self.snapshot() {
+            // The log has everything; the next start only takes longer.
+            Err(error) if *error.kind() == ErrorKind::DiskFull => Ok(()),
+            done => done.and_then(|()| self.sync()),
+        });
         // Before anybody else may have the folder.
         self.shared.log.shut();
         drop(lock);

@@ -7,6 +7,8 @@
 //! * Between the verdict and the deed lies [`GRACE`], so that whoever was just told where an entry is can still
 //!   fetch it.
 //!
+//! On a full disk nothing is rewritten, since that takes room first: holes do it then.
+//!
 //! Which segments are worth reading is guessed from memory alone: how many entries were written into each, and how
 //! many the index still points to. The guess decides what is read, never what is taken.
 
@@ -198,7 +200,7 @@ impl Reclaim {
             self.read_at.remove(&segment);
             Engine::of(shared).turn().state.written.counts.remove(&segment);
             shared.log.recycle(segment).map_err(log_error)?;
-        } else if found.live_bytes * 100 <= total * REWRITE_BELOW {
+        } else if found.live_bytes * 100 <= total * REWRITE_BELOW && !shared.log.stats().disk_full {
             let compaction = shared.log.compaction(segment).map_err(log_error)?;
             self.job = Job::Rewrite { live: found.live, compaction: Box::new(compaction) };
         } else if shared.log.segments().iter().any(|info| info.no == segment && info.generation == 0) {

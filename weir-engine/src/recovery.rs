@@ -30,7 +30,8 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
     state.written.segment_bytes = options.log.segment_bytes;
     // The log was flushed up to there before the snapshot got its name.
     let durable = Lsn(state.snapshot_end.0 + 1);
-    let log_options = LogOptions { durable, ..log_options(options) };
+    let headroom_bytes = snapshot::headroom(options.log.segment_bytes, snapshots.first());
+    let log_options = LogOptions { durable, headroom_bytes, ..log_options(options) };
     let mut whole = from.is_some();
     let replay = &mut |lsn: Lsn, body: &[u8]| {
         if !std::mem::replace(&mut whole, true) && lsn != FIRST_RECORD {

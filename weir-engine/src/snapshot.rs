@@ -36,6 +36,8 @@ use crate::varint::{Reader, put, put_bytes, put_signed};
 pub(crate) const KEPT: usize = 2;
 /// Their folder.
 pub(crate) const FOLDER: &str = "snap";
+/// Room for a snapshot where none was written yet.
+const HEADROOM_MIN: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"WEIRSNAP";
 const VERSION: u32 = 1;
 const HEADER: usize = 12;
@@ -75,6 +77,13 @@ pub(crate) struct SnapshotFile {
     pub(crate) from: Lsn,
     pub(crate) bytes: u64,
     pub(crate) path: String,
+}
+
+/// How much of the disk the log has to leave free, so that the next snapshot has room: without one, nothing is ever
+/// reclaimed.
+pub(crate) fn headroom(segment_bytes: u64, newest: Option<&SnapshotFile>) -> u64 {
+    let least = HEADROOM_MIN.min(segment_bytes / 16);
+    newest.map_or(0, |snapshot| 2 * snapshot.bytes).max(least)
 }
 
 // ---- writing -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ pub struct LogOptions {
     /// Space at the end of what is allocated that only acknowledgements, deletes and trims may use. Default 16 MiB,
     /// never more than a quarter of a segment.
     pub reserve_bytes: u64,
+    /// Space on the disk that is left to others, such as the owner's snapshots: where less than this is available,
+    /// the disk counts as full. [`crate::Log::set_headroom`] changes it. Default 0.
+    pub headroom_bytes: u64,
     /// A watermark record is put in after so many bytes. Default 64 KiB.
     pub watermark_bytes: u64,
     /// How space ahead of the writer is prepared. Default [`Preparation::Zeroes`].
@@ -47,6 +50,7 @@ impl Default for LogOptions {
             segment_bytes: 256 << 20,
             ring_bytes: 8 << 20,
             reserve_bytes: 16 << 20,
+            headroom_bytes: 0,
             watermark_bytes: 64 << 10,
             preparation: Preparation::Zeroes,
             spares_max: 2,

@@ -294,7 +294,7 @@ impl Recovery<'_> {
             fault: Fault::default(),
             buffers: Buffers::default(),
             ring: Ring::new(options.ring_size(), cut),
-            space: Space::new(spares),
+            space: Space::new(spares, options.headroom_bytes),
             counters: Counters::default(),
             gate: Mutex::new(Gate::default()),
             turn: Condvar::new(),

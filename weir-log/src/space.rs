@@ -1,7 +1,8 @@
 //! Space ahead of the writer: the current segment filled with zeroes to its end, the next one made and filled.
 //!
 //! A flush into allocated, zeroed space costs half of one that grows a file, and a full disk is found a segment
-//! early, where it is a refusal and not a fault. `guaranteed` is the address up to which space is really there.
+//! early, where it is a refusal and not a fault. `guaranteed` is the address up to which space is really there. What
+//! is prepared leaves the headroom free: without room for a snapshot nothing could ever be reclaimed.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use crate::error::{beside, is_full};
 use crate::folder;
 use crate::frame::{HEADER, WATERMARK_FRAME};
 use crate::log::Log;
-use crate::lsn::page_up;
+use crate::lsn::{page_down, page_up};
 use crate::options::Preparation;
 use crate::segment::{self, Header, Segment};
 use crate::stats::Stopwatch;
@@ -39,6 +40,8 @@ pub(crate) struct Space {
     guaranteed: AtomicU64,
     /// The disk had no more when it was last asked.
     full: AtomicBool,
+    /// Bytes of the disk that are left to others.
+    headroom: AtomicU64,
     work: Mutex<Work>,
 }
 
@@ -52,9 +55,10 @@ pub(crate) struct Work {
 }
 
 impl Space {
-    pub(crate) fn new(spares: Vec<String>) -> Self {
+    pub(crate) fn new(spares: Vec<String>, headroom: u64) -> Self {
         let work = Work { spares, retired: Vec::new(), full_since: None };
-        Self { guaranteed: AtomicU64::new(0), full: AtomicBool::new(false), work: Mutex::new(work) }
+        let (guaranteed, headroom) = (AtomicU64::new(0), AtomicU64::new(headroom));
+        Self { guaranteed, full: AtomicBool::new(false), headroom, work: Mutex::new(work) }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -96,6 +100,11 @@ impl Log {
             }
         }
         Ok(Room::Ample)
+    }
+
+    /// Leaves so much of the disk to others from now on, see [`crate::LogOptions::headroom_bytes`].
+    pub fn set_headroom(&self, bytes: u64) {
+        self.space.headroom.store(bytes, Ordering::Relaxed);
     }
 
     /// Does a bounded piece of background work; true when there is more to do now.
@@ -189,13 +198,28 @@ impl Log {
     }
 
     fn fill(&self, segment: &Segment, limit: u64) -> io::Result<u64> {
+        let most = self.affordable()?;
         if self.options.preparation == Preparation::Allocation {
-            match segment.allocate(SLICE, limit) {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            match segment.allocate(most, limit) {
+                // What does not fit as a whole may fit in part.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported || is_full(&error) => {}
                 other => return other,
             }
         }
-        segment.fill(&ZEROES, limit)
+        segment.fill(&ZEROES[..ZEROES.len().min(most as usize)], limit)
+    }
+
+    /// How much of a slice can be taken without touching the headroom: at least a page.
+    fn affordable(&self) -> io::Result<u64> {
+        let headroom = self.space.headroom.load(Ordering::Relaxed);
+        if headroom == 0 {
+            return Ok(SLICE);
+        }
+        let available = self.disk.available().unwrap_or(u64::MAX);
+        match page_down(available.saturating_sub(headroom).min(SLICE)) {
+            0 => Err(io::ErrorKind::StorageFull.into()),
+            most => Ok(most),
+        }
     }
 
     /// Flushes zeroes of a segment that is not written yet, so that its first flush of records does not carry them.

@@ -8,7 +8,9 @@
 
 use std::process::ExitCode;
 
-use weir_testkit::differential::{ModelPeer, Peer, Plan, Surface, TcpPeer, VERSIONS, WEIR, run};
+use weir_testkit::differential::{
+    ModelPeer, Peer, Plan, SHRINK_TRIES, Surface, TcpPeer, VERSIONS, WEIR, run,
+};
 use weir_testkit::model::Flavour;
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -18,7 +20,13 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let commands = rest.get(1).map_or(Ok(4_000), |n| n.parse())?;
     let latest = rest.get(2).is_some_and(|surface| surface == "latest");
     let surface = if latest { Surface::Latest } else { Surface::Redis70 };
-    let plan = Plan { seeds: from.parse()?..to.parse()?, commands, surface, differences_max: 5 };
+    let plan = Plan {
+        seeds: from.parse()?..to.parse()?,
+        commands,
+        surface,
+        differences_max: 5,
+        shrink_tries: SHRINK_TRIES,
+    };
     let (mut left, mut right) = (peer(left)?, peer(right)?);
     let of_versions = if left.1 == right.1 { &[] } else { VERSIONS };
     let of_weir = if right.0.name().starts_with("model") || right.1 != Flavour::Latest { &[] } else { WEIR };

@@ -102,6 +102,9 @@ pub(crate) fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Engine
                 let holder = Holder::of(path).unwrap_or_default();
                 refused(format!("{cannot}: {holder} holds it; stop that one or give another --dir"))
             }
+            ErrorKind::DiskFull => {
+                refused(format!("{cannot}: the disk is full; make room in its file system"))
+            }
             ErrorKind::Corrupt => {
                 refused(format!("{cannot}: {error}; `weir check {}` says more", path.display()))
             }

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use weir_core::{EntryId, ErrorKind};
-use weir_engine::{Append, Digests, Engine, Fsync, Halt, NewId};
+use weir_core::{Clock, EntryId, ErrorKind};
+use weir_engine::{Append, Digests, Engine, Fsync, Halt, NewId, References, Trim, TrimBound};
 use weir_log::MemoryDisk;
 use weir_log::faulty::{Failure, FaultyDisk, Keep};
 
@@ -311,4 +311,66 @@ fn a_full_disk_refuses_what_grows_and_takes_what_shrinks() {
     engine.make_room();
     engine.turn().append(key("t"), &request).unwrap();
     engine.flush().unwrap();
+}
+
+/// The engine's own entries filled the disk, and nobody frees any of it: trimming has to. Without room for a snapshot,
+/// or without one, nothing would ever be given back.
+#[test]
+fn trimming_alone_makes_room_on_a_full_disk() {
+    let (disk, clock) = (FaultyDisk::new(), TestClock::new());
+    disk.set_quota(Some(1 << 20));
+    let options = weir_engine::Options { snapshot_log_bytes: 1 << 30, ..small(Fsync::Always) };
+    let engine = Engine::open(Arc::new(disk.clone()), clock.clone(), options.clone()).unwrap();
+    let fields: [&[u8]; 2] = [b"f", &[1; 500]];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    let append = || loop {
+        let answer = engine.turn().append(key("t"), &request);
+        match answer {
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            Err(Halt::Error(error)) => {
+                assert_eq!(*error.kind(), ErrorKind::DiskFull);
+                break false;
+            }
+            Ok(_) => break true,
+        }
+        engine.flush().unwrap();
+    };
+    let mut time = clock.now().0;
+    let mut a_second_later = || {
+        time += 1_000;
+        clock.set(time);
+        // What fails for want of space is tried again.
+        while engine.background_step().unwrap_or(false) {}
+    };
+    let mut filled = 0;
+    while append() {
+        engine.flush().unwrap();
+        filled += 1;
+    }
+    assert!(filled > 1_000, "{filled}");
+    a_second_later();
+    let trim =
+        Trim { bound: TrimBound::MaxLen(10), approximate: false, limit: 0, references: References::Keep };
+    let trimmed = loop {
+        let answer = engine.turn().trim(key("t"), &trim);
+        match answer {
+            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
+            done => break done.unwrap(),
+        }
+    };
+    assert_eq!(trimmed, filled - 10);
+    engine.flush().unwrap();
+    for _ in 0..200 {
+        a_second_later();
+    }
+    let mut again = 0;
+    while append() {
+        engine.flush().unwrap();
+        again += 1;
+    }
+    assert!(again > filled / 2, "{again} of {filled}");
+    assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
+    drop(engine);
+    let engine = Engine::open(Arc::new(disk), clock, options).unwrap();
+    assert_eq!(crate::streams::values(&engine, "t").len() as u64, again + 10);
 }

@@ -4,9 +4,13 @@
 //! The run goes on undisturbed; after each operation of its disk, images of what a cut would leave are opened beside
 //! it. Commands also run inside a snapshot, between its slices.
 //!
-//! By default a sample of the operations is looked at; `WEIR_FULL=1` takes every one. `WEIR_SEED` makes other runs.
+//! By default a sample of the operations is looked at; `WEIR_FULL=1` takes every one, and `WEIR_PART=2/6` the second of
+//! six parts of them, for running it in pieces. `WEIR_SEED` makes other runs.
+//!
+//! That the enumeration finds anything is shown by planted faults: a flush that does nothing.
 
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +19,7 @@ use weir_log::MemoryDisk;
 use weir_log::faulty::{FaultyDisk, Keep};
 
 use crate::script::{Chance, Script, Step, TestClock, run, run_together, small};
-use crate::watched::Watched;
+use crate::watched::{Skip, Watched};
 
 /// Steps of a run.
 const STEPS: usize = 5_000;
@@ -43,13 +47,36 @@ struct Life {
     chance: Mutex<Chance>,
     looked_at: AtomicU64,
     cut_again: AtomicU64,
+    part: Part,
+    /// A flush that does nothing, and whether that was noticed.
+    planted: Option<Arc<Skip>>,
+    noticed: AtomicBool,
+}
+
+/// Which operations are looked at: one in so many, beginning with this one.
+#[derive(Debug, Clone, Copy)]
+struct Part {
     every: u64,
+    first: u64,
+}
+
+impl Part {
+    fn of_environment() -> Self {
+        if !full() {
+            return Self { every: EVERY, first: 0 };
+        }
+        let Ok(text) = std::env::var("WEIR_PART") else { return Self { every: 1, first: 0 } };
+        let (nth, of) = text.split_once('/').expect("a part as 2/6");
+        let (nth, every): (u64, u64) = (nth.parse().expect("a number"), of.parse().expect("a number"));
+        assert!((1..=every).contains(&nth), "WEIR_PART={text}");
+        Self { every, first: nth - 1 }
+    }
 }
 
 impl Life {
-    fn new(seed: u64, fsync: Fsync, every: u64) -> Arc<Self> {
+    fn new(seed: u64, steps: usize, fsync: Fsync, part: Part, planted: Option<Skip>) -> Arc<Self> {
         Arc::new(Self {
-            script: Script::new(seed, STEPS),
+            script: Script::new(seed, steps),
             fsync,
             clock: TestClock::new(),
             disk: FaultyDisk::new(),
@@ -60,29 +87,30 @@ impl Life {
             chance: Mutex::new(Chance(seed ^ 0xc0de)),
             looked_at: AtomicU64::new(0),
             cut_again: AtomicU64::new(0),
-            every,
+            part,
+            planted: planted.map(Arc::new),
+            noticed: AtomicBool::new(false),
         })
     }
 
-    fn run(self: &Arc<Self>) {
+    fn run(self: &Arc<Self>) -> Engine {
         let life = Arc::downgrade(self);
         let tell = Arc::new(move || {
             if let Some(life) = life.upgrade() {
                 life.look();
             }
         });
-        let disk = Arc::new(Watched { disk: self.disk.clone(), tell });
+        let disk = Arc::new(Watched { disk: self.disk.clone(), tell, skip: self.planted.clone() });
         let engine = Engine::open(disk, self.clock.clone(), small(self.fsync)).unwrap();
         while self.begun.load(Ordering::SeqCst) < self.script.steps.len() {
             self.step(&engine);
         }
         *self.clock.on_look.lock().unwrap() = None;
         engine.sync().unwrap();
-        let done = engine.log_stats();
-        assert!(done.recycled > 0 && done.compacted > 0, "space was reclaimed: {done:?}");
         self.durable.store(self.script.steps.len(), Ordering::SeqCst);
         assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
         assert_eq!(Digests::default().of(&engine).unwrap(), *self.script.digests.last().unwrap());
+        engine
     }
 
     /// Runs the next step and waits for what the policy promises, mostly.
@@ -140,9 +168,17 @@ impl Life {
     /// Looks at what a power cut would leave now.
     fn look(&self) {
         let operation = self.disk.operations();
-        if !operation.is_multiple_of(self.every) {
+        if operation % self.part.every != self.part.first || self.noticed.load(Ordering::SeqCst) {
             return;
         }
+        match catch_unwind(AssertUnwindSafe(|| self.look_behind(operation))) {
+            Err(_) if self.planted.is_some() => self.noticed.store(true, Ordering::SeqCst),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => {}
+        }
+    }
+
+    fn look_behind(&self, operation: u64) {
         let seed = operation << 8;
         let random = (0..if full() { 4 } else { 2 }).map(|n| Keep::Random(seed + n));
         for keep in [Keep::Nothing, Keep::Everything].into_iter().chain(random) {
@@ -305,16 +341,58 @@ pub(crate) fn lines_apart(found: &str, expected: &str) -> String {
     text
 }
 
+/// What a script has to have, besides snapshots, segments and reclaiming.
+const KINDS: [&str; 24] = [
+    "Append",
+    "Trim",
+    "Delete",
+    "SetId",
+    "GroupCreate",
+    "GroupSetId",
+    "GroupDestroy",
+    "ConsumerCreate",
+    "ConsumerDelete",
+    "Read",
+    "Ack",
+    "AckDelete",
+    "Nack",
+    "Claim",
+    "AutoClaim",
+    "Copy",
+    "Rename",
+    "Move",
+    "Remove",
+    "Expire",
+    "SetText",
+    "Together",
+    "Time",
+    "Background",
+];
+
 fn enumerate(seed: u64, fsync: Fsync) {
     let seed =
         seed + 100 * std::env::var("WEIR_SEED").map_or(0, |seed| seed.parse::<u64>().expect("a number"));
-    let life = Life::new(seed, fsync, if full() { 1 } else { EVERY });
-    life.run();
+    let life = Life::new(seed, STEPS, fsync, Part::of_environment(), None);
+    let kinds = life.script.kinds();
+    let missing: Vec<_> = KINDS.iter().filter(|kind| !kinds.contains_key(**kind)).collect();
+    assert!(missing.is_empty(), "the script has none of {missing:?}");
+    let engine = life.run();
+    let done = engine.log_stats();
+    let segments = done.bytes_appended / small(fsync).log.segment_bytes;
+    assert!(
+        done.recycled > 0 && done.compacted > 0 && done.bytes_punched > 0,
+        "space was reclaimed: {done:?}"
+    );
+    assert!(engine.snapshots_written() > 9 && segments > 9, "{segments} segments, {done:?}");
     let (looked, again) = (life.looked_at.load(Ordering::SeqCst), life.cut_again.load(Ordering::SeqCst));
     let operations = life.disk.operations();
-    eprintln!("{fsync:?}: {operations} operations, {looked} images, {again} cuts of a recovery");
+    eprintln!(
+        "{fsync:?}: {operations} operations of the disk, {looked} images, {again} cuts of a recovery, \
+         {} snapshots, {done:?}, steps: {kinds:?}",
+        engine.snapshots_written()
+    );
     // The lock file is not watched.
-    assert!(looked >= 4 * (operations / life.every - 2) && again > 0, "every operation was looked at");
+    assert!(looked >= 4 * (operations / life.part.every - 2) && again > 0, "every operation was looked at");
 }
 
 #[test]
@@ -325,4 +403,25 @@ fn power_cuts_with_a_flush_before_every_answer() {
 #[test]
 fn power_cuts_with_a_flush_every_second() {
     enumerate(2, Fsync::EverySecond);
+}
+
+/// Lets the nth flush of a file or folder do nothing; whether any power cut shows it.
+fn is_noticed(skip: Skip) -> bool {
+    let life = Life::new(3, 400, Fsync::Always, Part { every: 1, first: 0 }, Some(skip));
+    // What is skipped may be missing for good.
+    drop(catch_unwind(AssertUnwindSafe(|| life.run())));
+    life.noticed.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_flush_that_does_nothing_is_found() {
+    let skipped = [30, 61, 92, 123, 154, 185];
+    let found = skipped.into_iter().filter(|nth| is_noticed(Skip::flush_of_a_segment(*nth))).count();
+    // A flush of mere zeroes, or of what nobody was promised, is not missed.
+    assert!(found >= skipped.len() / 2, "{found} of {} were found", skipped.len());
+}
+
+#[test]
+fn a_folder_that_is_not_flushed_is_found() {
+    assert!((1..4).any(|nth| is_noticed(Skip::flush_of_the_segments_folder(nth))));
 }

@@ -3,6 +3,7 @@
 //! A script is made by running it on an engine in memory, so that its commands hit what is there: entries that are
 //! pending, keys that expire. Each step remembers the digest of the state behind it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -349,6 +350,27 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// How often each kind of step and command is in it.
+    pub(crate) fn kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        let mut count = |what: String| *kinds.entry(what).or_default() += 1;
+        let name = |thing: &dyn std::fmt::Debug| {
+            let text = format!("{thing:?}");
+            text.chars().take_while(|c| c.is_alphanumeric()).collect::<String>()
+        };
+        for step in &self.steps {
+            match step {
+                Step::Run(command) => count(name(command)),
+                Step::Together(commands) => {
+                    count("Together".into());
+                    commands.iter().for_each(|command| count(name(command)));
+                }
+                other => count(name(other)),
+            }
+        }
+        kinds
+    }
+
     /// Makes a script of so many steps.
     pub(crate) fn new(seed: u64, count: usize) -> Self {
         let clock = TestClock::new();

@@ -106,3 +106,19 @@ fn a_group_hands_each_entry_to_one_consumer() {
     assert_eq!(summary.count, 9);
     assert_eq!(summary.consumers, [(b"ann".as_slice().into(), 5), (b"bob".as_slice().into(), 4)]);
 }
+
+/// A read of more blocks than the cache holds went for the same block again and again: each one fetched was thrown out
+/// at once, since all others were in use.
+#[test]
+fn a_read_of_more_blocks_than_the_cache_holds_ends() {
+    let disk = std::sync::Arc::new(weir_log::MemoryDisk::new());
+    let options = weir_engine::Options { block_cache_bytes: 1_000, background: false, ..Default::default() };
+    let open = || {
+        let clock = crate::script::TestClock::new();
+        Engine::open(disk.clone(), clock, options.clone()).unwrap()
+    };
+    let engine = open();
+    (1..=2_000).for_each(|n| drop(add(&engine, "s", n, "x")));
+    engine.close().unwrap();
+    assert_eq!(values(&open(), "s").len(), 2_000);
+}

@@ -2,17 +2,43 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_log::faulty::FaultyDisk;
 use weir_log::{Disk, DiskFile, DiskLock, Open};
 
 pub(crate) type Tell = Arc<dyn Fn() + Send + Sync>;
 
+/// A planted fault: one flush reports success and does nothing.
+#[derive(Debug)]
+pub(crate) struct Skip {
+    of_folder: bool,
+    /// Flushes until then.
+    left: AtomicU64,
+}
+
+impl Skip {
+    /// The flush of a segment's file with this number, from 1.
+    pub(crate) fn flush_of_a_segment(nth: u64) -> Self {
+        Self { of_folder: false, left: AtomicU64::new(nth) }
+    }
+
+    /// The flush of the segments' folder with this number, from 1.
+    pub(crate) fn flush_of_the_segments_folder(nth: u64) -> Self {
+        Self { of_folder: true, left: AtomicU64::new(nth) }
+    }
+
+    fn is_now(&self, of_folder: bool) -> bool {
+        of_folder == self.of_folder && self.left.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+}
+
 /// A failing disk, watched.
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) disk: FaultyDisk,
     pub(crate) tell: Tell,
+    pub(crate) skip: Option<Arc<Skip>>,
 }
 
 impl std::fmt::Debug for Watched {
@@ -26,6 +52,14 @@ impl Watched {
         (self.tell)();
         result
     }
+
+    fn skips(&self, of_folder: bool) -> bool {
+        self.skip.as_ref().is_some_and(|skip| skip.is_now(of_folder))
+    }
+}
+
+fn is_segment(path: &str) -> bool {
+    path.starts_with("seg/")
 }
 
 impl Disk for Watched {
@@ -38,7 +72,7 @@ impl Disk for Watched {
         if how == Open::Create {
             (self.tell)();
         }
-        Ok(Arc::new(WatchedFile { file, disk: self.clone() }))
+        Ok(Arc::new(WatchedFile { file, disk: self.clone(), is_segment: is_segment(path) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -54,6 +88,9 @@ impl Disk for Watched {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        if dir == "seg" && self.skips(true) {
+            return self.told(Ok(()));
+        }
         self.told(self.disk.sync_dir(dir))
     }
 
@@ -74,6 +111,7 @@ impl Disk for Watched {
 struct WatchedFile {
     file: Arc<dyn DiskFile>,
     disk: Watched,
+    is_segment: bool,
 }
 
 impl DiskFile for WatchedFile {
@@ -86,6 +124,9 @@ impl DiskFile for WatchedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if self.is_segment && self.disk.skips(false) {
+            return self.disk.told(Ok(()));
+        }
         self.disk.told(self.file.sync_data())
     }
 

@@ -81,6 +81,10 @@ impl Disk for RealDisk {
 
     fn available(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)?;
+        // A file system that does not tell its size tells nothing about its space either.
+        if stat.f_blocks == 0 {
+            return Ok(u64::MAX);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

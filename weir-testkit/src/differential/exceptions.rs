@@ -1,5 +1,5 @@
-//! What may differ, by name: between Redis 7.0 (left) and the newest surface (right), and, in a table of its own,
-//! between Redis or the model (left) and weir (right).
+//! What may differ, by name: between Redis 7.0 (left) and the newest surface (right), and, in tables of their own,
+//! between Redis or the model (left) and weir (right), and a weir that was killed in between (right).
 //!
 //! Each row takes one difference away, so that whatever else differs in the same reply is still found. A row that
 //! excuses nothing in a full run is dead and fails it.
@@ -227,6 +227,39 @@ pub const WEIR: &[Exception] = &[
     },
 ];
 
+/// What a weir that was killed has forgotten: the soft state of `docs/semantics.md`, and nothing else.
+pub const RESTARTED: &[Exception] = &[
+    Exception {
+        name: "restarted-duplicates",
+        why: "how many duplicate appends a stream has answered is as old as the last snapshot",
+        diverges: false,
+        excuse: |command, left, right| {
+            is_info(command, "stream")
+                && field(left, "iids-duplicates")
+                    .zip(field(right, "iids-duplicates"))
+                    .is_some_and(|(left, right)| fell(left, right))
+        },
+    },
+    Exception {
+        name: "restarted-consumer-times",
+        why: "when a consumer was last seen and last active is as old as the last snapshot, or not known",
+        diverges: false,
+        excuse: |command, left, right| match command.lower(1).as_str() {
+            "consumers" if is_info(command, "consumers") => forget_times(left, right),
+            "stream" if is_info(command, "stream") => {
+                let (Some(left), Some(right)) = (field(left, "groups"), field(right, "groups")) else {
+                    return false;
+                };
+                rows(left).zip(rows(right)).fold(false, |changed, (left, right)| {
+                    let consumers = field(left, "consumers").zip(field(right, "consumers"));
+                    consumers.is_some_and(|(left, right)| forget_times(left, right)) | changed
+                })
+            }
+            _ => false,
+        },
+    },
+];
+
 const IDMP_FIELDS: &[&str] =
     &["idmp-duration", "idmp-maxsize", "pids-tracked", "iids-tracked", "iids-added", "iids-duplicates"];
 
@@ -294,6 +327,28 @@ fn drop_idler_counts(left: &mut Value, right: &mut Value) -> bool {
         }
     }
     dropped
+}
+
+/// Evens out a number that is smaller on the right.
+fn fell(left: &Value, right: &mut Value) -> bool {
+    matches!((left, &*right), (Value::Int(left), Value::Int(right)) if right < left) && equalise(left, right)
+}
+
+/// Evens out where the right side's consumers were active or seen longer ago than the left side's, or never.
+fn forget_times(left: &mut Value, right: &mut Value) -> bool {
+    let mut forgotten = false;
+    for (left, right) in rows(left).zip(rows(right)) {
+        for ((name, left), (_, right)) in fields(left).into_iter().zip(fields(right)) {
+            forgotten |= match &*name {
+                b"seen-time" | b"active-time" => fell(left, right),
+                // Ages, so the right one is greater, unless it is not known.
+                b"inactive" if *right == Value::Int(-1) => equalise(left, right),
+                b"idle" | b"inactive" => fell(right, &mut left.clone()) && equalise(left, right),
+                _ => false,
+            };
+        }
+    }
+    forgotten
 }
 
 fn align_progress(left: Option<&mut Value>, right: Option<&mut Value>) -> bool {

@@ -18,8 +18,8 @@ mod shrink;
 mod vocabulary;
 
 pub use command::{Command, Word};
-pub use exceptions::{Exception, VERSIONS, WEIR};
+pub use exceptions::{Exception, RESTARTED, VERSIONS, WEIR};
 pub use generate::{Surface, generate};
 pub use peer::{ModelPeer, Peer, TcpPeer};
-pub use run::{Difference, Plan, Report, run};
+pub use run::{Difference, Plan, Report, SHRINK_TRIES, run};
 pub use server::{Server, free_port};

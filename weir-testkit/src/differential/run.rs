@@ -20,6 +20,9 @@ const PIPELINE: usize = 128;
 /// Commands of a sequence that a report prints.
 const SHOWN_MAX: usize = 60;
 
+/// Sequences that shrinking tries where that costs little.
+pub const SHRINK_TRIES: usize = 2_000;
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -31,6 +34,8 @@ pub struct Plan {
     pub surface: Surface,
     /// Stop after so many seeds with a difference.
     pub differences_max: usize,
+    /// Sequences tried to show a difference with fewer commands. [`SHRINK_TRIES`] suits peers that begin anew at once.
+    pub shrink_tries: usize,
 }
 
 /// What a run found.
@@ -92,7 +97,8 @@ pub fn run(
             *report.outcomes.entry(outcome).or_default() += times;
         }
         let Some(found) = found else { continue };
-        let minimised = shrink(left, right, exceptions, protocol, &commands[..=found.index], &found)?;
+        let commands = &commands[..=found.index];
+        let minimised = shrink(left, right, exceptions, protocol, commands, &found, plan.shrink_tries)?;
         let names = [left.name().to_owned(), right.name().to_owned()];
         report.differences.push(found.into_difference(seed, protocol, names, minimised));
         if report.differences.len() >= plan.differences_max {

@@ -8,12 +8,10 @@ use super::peer::Peer;
 use super::run::{Found, Trial};
 use crate::Protocol;
 
-/// Sequences tried before the shortest so far is taken.
-const TRIES_MAX: usize = 2_000;
 /// Commands sent over all tries.
 const COMMANDS_MAX: usize = 3_000_000;
 
-/// The shortest sequence found that still makes the peers part at a command of the same name.
+/// The shortest sequence found in so many tries that still makes the peers part at a command of the same name.
 pub(super) fn shrink(
     left: &mut dyn Peer,
     right: &mut dyn Peer,
@@ -21,12 +19,13 @@ pub(super) fn shrink(
     protocol: Protocol,
     commands: &[Command],
     found: &Found,
+    tries_max: usize,
 ) -> io::Result<Vec<Command>> {
     let name = found.command.name();
     let mut commands = commands.to_vec();
     let (mut tries, mut sent) = (0, 0);
     let mut still_fails = |candidate: &[Command]| -> io::Result<Option<usize>> {
-        if candidate.is_empty() || waits_for_long(candidate) || tries >= TRIES_MAX || sent >= COMMANDS_MAX {
+        if candidate.is_empty() || waits_for_long(candidate) || tries >= tries_max || sent >= COMMANDS_MAX {
             return Ok(None);
         }
         tries += 1;

@@ -4,7 +4,9 @@
 
 use std::io;
 
-use weir_testkit::differential::{ModelPeer, Peer, Plan, Server, Surface, TcpPeer, VERSIONS, run};
+use weir_testkit::differential::{
+    ModelPeer, Peer, Plan, SHRINK_TRIES, Server, Surface, TcpPeer, VERSIONS, run,
+};
 use weir_testkit::model::Flavour;
 use weir_testkit::{Protocol, Value};
 
@@ -14,7 +16,7 @@ fn is_full() -> bool {
 
 fn plan() -> Plan {
     let (seeds, commands) = if is_full() { (0..50, 20_000) } else { (0..4, 4_000) };
-    Plan { seeds, commands, surface: Surface::Redis70, differences_max: 3 }
+    Plan { seeds, commands, surface: Surface::Redis70, differences_max: 3, shrink_tries: SHRINK_TRIES }
 }
 
 #[test]
@@ -105,7 +107,8 @@ fn planted_faults_are_found_and_shrunk() {
     for (name, most, spoil) in FAULTS {
         let mut honest = ModelPeer::new(Flavour::Latest);
         let mut faulty = Faulty(ModelPeer::new(Flavour::Latest), *spoil);
-        let plan = Plan { seeds: 0..8, commands: 4_000, surface: Surface::Latest, differences_max: 1 };
+        let plan =
+            Plan { surface: Surface::Latest, seeds: 0..8, commands: 4_000, differences_max: 1, ..plan() };
         let report = run(&mut honest, &mut faulty, &plan, &[]).unwrap();
         let [difference] = report.differences.as_slice() else { panic!("not found: {name}") };
         assert!(difference.minimised.len() <= *most, "{name} could be shown shorter\n{difference}");
@@ -115,7 +118,7 @@ fn planted_faults_are_found_and_shrunk() {
 #[test]
 fn nothing_but_the_table_is_excused() {
     let (mut old, mut new) = (ModelPeer::new(Flavour::Redis70), ModelPeer::new(Flavour::Latest));
-    let plan = Plan { seeds: 0..2, commands: 4_000, surface: Surface::Redis70, differences_max: 2 };
+    let plan = Plan { seeds: 0..2, commands: 4_000, differences_max: 2, ..plan() };
     let report = run(&mut old, &mut new, &plan, &[]).unwrap();
     assert_eq!(report.differences.len(), 2, "without the table both seeds must show a difference\n{report}");
 }

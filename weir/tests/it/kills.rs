@@ -1,5 +1,6 @@
 //! The server is killed (`SIGKILL`) under load, again and again, and started anew: nothing that was acknowledged is
-//! lost, nothing settled is delivered again, sequences have no gap, transactions are whole.
+//! lost, nothing settled is delivered again, what was delivered and not settled is pending with its consumer, deletes
+//! and trims hold and take nothing else, sequences have no gap, transactions are whole.
 //!
 //! `WEIR_KILLS` says how many rounds; `scripts/kill-rounds` runs many.
 
@@ -130,10 +131,48 @@ struct Ledger {
     appended: HashMap<String, BTreeMap<u64, String>>,
     /// The next number of each stream, and the last ID that was checked.
     next: HashMap<String, (u64, String)>,
-    /// Given to a consumer as new.
-    delivered: HashSet<(String, String)>,
-    settled: HashSet<(String, String)>,
+    /// Given to this consumer.
+    delivered: HashMap<Place, String>,
+    settled: HashSet<Place>,
+    /// Acknowledgements on their way: they may have happened or not.
+    settling: HashSet<Place>,
+    /// Pending rows that were looked for and found.
+    pending_checked: usize,
+    trimmed: Trimmed,
+}
+
+/// A stream and an ID.
+type Place = (String, String);
+
+/// The stream that is deleted from and trimmed.
+#[derive(Default)]
+struct Trimmed {
+    live: Vec<String>,
     deleted: HashSet<String>,
+    /// On their way when the server was killed.
+    deleting: Option<String>,
+    trimming: bool,
+}
+
+/// Entries that a trim leaves.
+const TRIMMED_TO: usize = 50;
+
+impl Trimmed {
+    /// Holds what is there against what was acknowledged.
+    fn check(&mut self, found: Vec<String>) {
+        let there: HashSet<&String> = found.iter().collect();
+        let back: Vec<_> = found.iter().filter(|id| self.deleted.contains(*id)).collect();
+        assert!(back.is_empty(), "deleted or trimmed, and there again: {back:?}");
+        let kept = if self.trimming { self.live.len().saturating_sub(TRIMMED_TO) } else { 0 };
+        let missing: Vec<_> = self.live[kept..]
+            .iter()
+            .filter(|id| !there.contains(id) && self.deleting.as_ref() != Some(id))
+            .collect();
+        assert!(missing.is_empty(), "appended, not deleted, and not there: {missing:?}");
+        let unknown = found.iter().filter(|id| !self.live.contains(id)).count();
+        assert!(unknown <= 1, "only one append was on its way");
+        *self = Self { live: found, deleted: std::mem::take(&mut self.deleted), ..Self::default() };
+    }
 }
 
 /// What the threads of a round share.
@@ -184,16 +223,17 @@ impl Round {
             for part in given {
                 let part = part.as_array().expect("a stream and its entries");
                 let (stream, entries) = (text(&part[0]), entries(&part[1]));
-                self.given(&stream, &entries, from.starts_with('>'));
+                self.given(&stream, &entries, name, from.starts_with('>'));
                 // Some stay for the next round.
                 if entries.is_empty() || turn % 7 == 6 {
                     continue;
                 }
                 let ids: Vec<&str> = entries.iter().map(|(id, _)| id.as_str()).collect();
+                let places: Vec<Place> = ids.iter().map(|id| (stream.clone(), (*id).to_owned())).collect();
+                self.ledger().settling.extend(places.iter().cloned());
                 let count = client.call(&format!("XACK {stream} {GROUP} {}", ids.join(" ")))?;
                 assert_eq!(count.as_int(), Some(ids.len() as i64), "it had these: {ids:?}");
-                let ids = ids.into_iter().map(|id| (stream.clone(), id.to_owned()));
-                self.ledger().settled.extend(ids);
+                self.ledger().settled.extend(places);
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             from = [">"; PRODUCERS].join(" ");
@@ -201,13 +241,13 @@ impl Round {
         Ok(())
     }
 
-    fn given(&self, stream: &str, entries: &[(String, Option<u64>)], new: bool) {
+    fn given(&self, stream: &str, entries: &[(String, Option<u64>)], consumer: &str, new: bool) {
         let mut ledger = self.ledger();
         for (id, _) in entries {
             let place = (stream.to_owned(), id.clone());
             assert!(!ledger.settled.contains(&place), "{place:?} was settled and is given out again");
-            let first = ledger.delivered.insert(place);
-            assert!(first || !new, "{id} of {stream} was delivered before and is new again");
+            let before = ledger.delivered.insert(place, consumer.to_owned());
+            assert!(before.is_none() || !new, "{id} of {stream} was delivered before and is new again");
         }
     }
 
@@ -235,12 +275,23 @@ impl Round {
     fn trim(&self, mut client: Client) -> io::Result<()> {
         for n in self.next("trimmed").. {
             let id = text(&client.call(&format!("XADD trimmed * n {n}"))?);
+            self.ledger().trimmed.live.push(id.clone());
             if n % 3 == 0 {
+                self.ledger().trimmed.deleting = Some(id.clone());
                 assert_eq!(client.call(&format!("XDEL trimmed {id}"))?.as_int(), Some(1));
-                self.ledger().deleted.insert(id);
+                let trimmed = &mut self.ledger().trimmed;
+                trimmed.live.pop();
+                trimmed.deleted.extend(trimmed.deleting.take());
             }
             if n % 100 == 99 {
-                client.call("XTRIM trimmed MAXLEN 50")?;
+                self.ledger().trimmed.trimming = true;
+                let gone = client.call(&format!("XTRIM trimmed MAXLEN {TRIMMED_TO}"))?.as_int();
+                let trimmed = &mut self.ledger().trimmed;
+                let gone_here = trimmed.live.len().saturating_sub(TRIMMED_TO);
+                assert_eq!(gone, Some(gone_here as i64));
+                let Trimmed { live, deleted, .. } = trimmed;
+                deleted.extend(live.drain(..gone_here));
+                trimmed.trimming = false;
                 client.call("BGSAVE")?;
             }
             self.ledger().next.insert("trimmed".into(), (n + 1, String::new()));
@@ -273,22 +324,34 @@ fn check(server: &Server, ledger: &mut Ledger) {
         ledger.next.insert(stream, (next, last));
     }
     assert_eq!(ledger.next["left"].0, ledger.next["right"].0, "transactions are whole");
-    for (id, _) in entries(&client.call("XRANGE trimmed - +").unwrap()) {
-        assert!(!ledger.deleted.contains(&id), "{id} was deleted and is there again");
-    }
+    let found = entries(&client.call("XRANGE trimmed - +").unwrap());
+    ledger.trimmed.check(found.into_iter().map(|(id, _)| id).collect());
     check_pending(&mut client, ledger);
 }
 
-fn check_pending(client: &mut Client, ledger: &Ledger) {
+/// Whatever was given to a consumer is pending with it, until it settled it.
+fn check_pending(client: &mut Client, ledger: &mut Ledger) {
+    let mut rows: HashMap<Place, String> = HashMap::new();
     for n in 0..PRODUCERS {
         let stream = format!("orders-{n}");
         let pending = client.call(&format!("XPENDING {stream} {GROUP} - + 1000000")).unwrap();
         for row in pending.as_array().unwrap_or_else(|| panic!("{pending:?}")) {
-            let id = text(&row.as_array().expect("a row")[0]);
-            let place = (stream.clone(), id);
+            let row = row.as_array().expect("a row");
+            let place = (stream.clone(), text(&row[0]));
             assert!(!ledger.settled.contains(&place), "{place:?} was settled and is pending again");
+            rows.insert(place, text(&row[1]));
         }
     }
+    let Ledger { delivered, settled, settling, pending_checked, .. } = ledger;
+    for (place, consumer) in &*delivered {
+        if settled.contains(place) || settling.contains(place) && !rows.contains_key(place) {
+            continue;
+        }
+        assert_eq!(rows.get(place), Some(consumer), "{place:?} was delivered and not settled");
+        *pending_checked += 1;
+    }
+    // Where the answer was lost, the rows tell what happened.
+    settled.extend(settling.drain().filter(|place| !rows.contains_key(place)));
 }
 
 /// Runs the load until so much was acknowledged, then kills the server in the middle of it.
@@ -360,9 +423,12 @@ fn a_killed_server_loses_nothing_it_acknowledged() {
     server.kill();
     inspect(&dir, true);
     let ledger = ledger.lock().unwrap();
-    let (settled, deleted) = (ledger.settled.len(), ledger.deleted.len());
+    let (settled, deleted, pending) =
+        (ledger.settled.len(), ledger.trimmed.deleted.len(), ledger.pending_checked);
+    let entries: u64 = ledger.next.values().map(|next| next.0).sum();
     eprintln!(
-        "{rounds} kills, {acknowledged} acknowledged, {settled} settled, {deleted} deleted: nothing lost"
+        "{rounds} kills, {acknowledged} acknowledged, {entries} entries, {settled} settled, {pending} pending rows, \
+         {deleted} deleted: nothing lost"
     );
-    assert!(settled > 0 && deleted > 0 && ledger.next["left"].0 > 0);
+    assert!(settled > 0 && pending > 0 && deleted > 0 && ledger.next["left"].0 > 0);
 }

@@ -11,6 +11,7 @@ mod differential;
 mod doctor;
 mod documents;
 mod fake_server;
+mod full_disk;
 mod kills;
 mod redis;
 mod serve;

@@ -120,21 +120,22 @@ fn memory_section(call: &mut Call<'_, '_>, lines: &mut Lines) {
 
 fn persistence(call: &mut Call<'_, '_>, lines: &mut Lines) {
     let engine = call.engine;
-    let failed = engine.is_faulted();
-    let status = if failed { "err" } else { "ok" };
+    let status = |failed| if failed { "err" } else { "ok" };
+    let log_status = status(engine.is_faulted());
+    let snapshot_status = status(engine.is_faulted() || engine.snapshot_failed());
     let snapshotting = u8::from(engine.snapshot_requested());
     lines.add("loading", 0);
     lines.add("async_loading", 0);
     lines.add("rdb_changes_since_last_save", 0);
     lines.add("rdb_bgsave_in_progress", snapshotting);
     lines.add("rdb_last_save_time", call.last_save());
-    lines.add("rdb_last_bgsave_status", status);
+    lines.add("rdb_last_bgsave_status", snapshot_status);
     lines.add("rdb_saves", engine.snapshots_written());
     lines.add("aof_enabled", 1);
     lines.add("aof_rewrite_in_progress", 0);
     lines.add("aof_rewrite_scheduled", 0);
-    lines.add("aof_last_bgrewrite_status", status);
-    lines.add("aof_last_write_status", status);
+    lines.add("aof_last_bgrewrite_status", snapshot_status);
+    lines.add("aof_last_write_status", log_status);
     lines.add("aof_current_size", engine.log_bytes());
 }
 
