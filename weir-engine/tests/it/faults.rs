@@ -323,17 +323,12 @@ fn trimming_alone_makes_room_on_a_full_disk() {
     let engine = Engine::open(Arc::new(disk.clone()), clock.clone(), options.clone()).unwrap();
     let fields: [&[u8]; 2] = [b"f", &[1; 500]];
     let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
-    let append = || loop {
-        let answer = engine.turn().append(key("t"), &request);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            Err(Halt::Error(error)) => {
-                assert_eq!(*error.kind(), ErrorKind::DiskFull);
-                break false;
-            }
-            Ok(_) => break true,
+    let append = || match engine.ask(|turn| turn.append(key("t"), &request)) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(*error.kind(), ErrorKind::DiskFull);
+            false
         }
-        engine.flush().unwrap();
     };
     let mut time = clock.now().0;
     let mut a_second_later = || {
@@ -351,13 +346,7 @@ fn trimming_alone_makes_room_on_a_full_disk() {
     a_second_later();
     let trim =
         Trim { bound: TrimBound::MaxLen(10), approximate: false, limit: 0, references: References::Keep };
-    let trimmed = loop {
-        let answer = engine.turn().trim(key("t"), &trim);
-        match answer {
-            Err(Halt::Cold(cold)) => engine.warm(cold).unwrap(),
-            done => break done.unwrap(),
-        }
-    };
+    let trimmed = engine.ask(|turn| turn.trim(key("t"), &trim)).unwrap();
     assert_eq!(trimmed, filled - 10);
     engine.flush().unwrap();
     for _ in 0..200 {

@@ -405,7 +405,7 @@ fn what_a_turn_begins_ends_with_it() {
     (1..=20_000).for_each(|n| {
         add(&engine, "s", n, "x");
     });
-    engine.flush().unwrap();
+    let engine = reopened(&disk, engine);
     let first = Range { start: EntryId::MIN, end: EntryId::MAX, count: Some(5), reverse: false };
     let is_cold = || matches!(engine.turn().range(key("s"), &first), Err(Halt::Cold(Cold::Index(_))));
     assert!(is_cold());
