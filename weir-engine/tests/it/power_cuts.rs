@@ -379,10 +379,7 @@ fn enumerate(seed: u64, fsync: Fsync) {
     let engine = life.run();
     let done = engine.log_stats();
     let segments = done.bytes_appended / small(fsync).log.segment_bytes;
-    assert!(
-        done.recycled > 0 && done.compacted > 0 && done.bytes_punched > 0,
-        "space was reclaimed: {done:?}"
-    );
+    assert!(done.recycled > 0 && done.compacted > 0, "space was reclaimed: {done:?}");
     assert!(engine.snapshots_written() > 9 && segments > 9, "{segments} segments, {done:?}");
     let (looked, again) = (life.looked_at.load(Ordering::SeqCst), life.cut_again.load(Ordering::SeqCst));
     let operations = life.disk.operations();

@@ -118,7 +118,9 @@ fn a_read_of_more_blocks_than_the_cache_holds_ends() {
         Engine::open(disk.clone(), clock, options.clone()).unwrap()
     };
     let engine = open();
-    (1..=2_000).for_each(|n| drop(add(&engine, "s", n, "x")));
+    for n in 1..=2_000 {
+        add(&engine, "s", n, "x");
+    }
     engine.close().unwrap();
     assert_eq!(values(&open(), "s").len(), 2_000);
 }
