@@ -226,6 +226,9 @@ fn weir(call: &mut Call<'_, '_>, lines: &mut Lines) {
     lines.add("log_bytes", engine.log_bytes());
     lines.add("log_segments", log.segments);
     lines.add("log_appended_bytes", log.bytes_appended);
+    lines.add("log_segments_recycled", log.recycled);
+    lines.add("log_segments_rewritten", log.compacted);
+    lines.add("log_punched_bytes", log.bytes_punched);
     lines.add("log_written", written.0);
     lines.add("log_durable", durable.0);
     lines.add("flushes", log.flushes);
