@@ -49,6 +49,11 @@ fn idle_connections_are_as_many_as_the_server_admits_and_cost_little() {
     assert_eq!(counts, [0, 100, 200]);
     let each = report["bytes_per_connection"].as_f64().unwrap();
     assert!((0.0..20_000.0).contains(&each), "{each} bytes for a connection");
+    // What it answers to one too many is passed on.
+    let args = ["bench", "--url", &format!("redis://{}", weir.resp()), "-m", "idle", "-c", "300"];
+    let output = weir_in(folder.path(), &args).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("max number of clients reached"), "{errors}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Folders that hold nothing of ours.
-const FOREIGN: [&str; 8] =
-    ["target", ".git", "node_modules", ".venv", "logs", "lib", "weir-data", "artifacts"];
+const FOREIGN: [&str; 9] =
+    ["target", ".git", "node_modules", ".venv", "logs", "lib", "weir-data", "artifacts", "inputs"];
 /// Ends of files that people read.
 const TEXTS: [&str; 10] = ["rs", "md", "toml", "sh", "js", "py", "go", "java", "json", "xml"];
 

@@ -17,6 +17,8 @@ use crate::bench::target::Control;
 const EXTRAPOLATED: u64 = 50_000;
 /// The part of what is allowed that is used when nothing is said, in fifths.
 const FIFTHS: u64 = 4;
+/// A connection takes more than this, unless it gets what an earlier one left.
+const BYTES_MIN: f64 = 64.0;
 /// PINGs that are timed while all connections are there.
 const PINGS: usize = 1_000;
 
@@ -42,6 +44,8 @@ pub(super) struct Idle {
     ping_max_us: f64,
     /// Connections that answered a PING at the end.
     alive: usize,
+    /// What to know before believing the figures.
+    notes: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -94,6 +98,7 @@ pub(super) fn run(plan: &Plan, clock: &SystemClock) -> Result<Idle> {
         ping_p99_us: micros(0.99),
         ping_max_us: micros(1.0),
         alive,
+        notes: bytes_per_connection.and_then(doubt).into_iter().collect(),
     })
 }
 
@@ -117,6 +122,12 @@ fn slope(half: Step, all: Step) -> Option<f64> {
     (connections > 0).then(|| (more as f64 - less as f64) / connections as f64)
 }
 
+/// A word about a cost that cannot be.
+fn doubt(bytes_per_connection: f64) -> Option<&'static str> {
+    (bytes_per_connection < BYTES_MIN)
+        .then_some("the server uses memory of earlier connections again; measure one that was just started")
+}
+
 /// Nanoseconds of round trips on the control connection.
 fn pings(control: &mut Control, clock: &SystemClock) -> Result<Histogram<u64>> {
     let mut times = Histogram::new(3)?;
@@ -136,13 +147,14 @@ impl Idle {
             vec![grouped(step.connections as f64), bytes(step.rss_anon.map(|bytes| bytes as f64))]
         };
         let table = table(&["connections", "server RSS anon\nbytes"], self.steps.iter().map(row));
+        let notes: String = self.notes.iter().map(|note| format!("\nnote: {note}")).collect();
         let limit = |limit: Option<u64>| limit.map_or_else(|| "–".to_owned(), |n| grouped(n as f64));
         format!(
             "idle: {} connections to {} at {}\nserver may open {} files and admits {} clients\n{table}\n\
              per connection, between half and all: {} bytes\n\
              extrapolated, not measured: {} connections would take {} bytes in all\n\
              PING on another connection meanwhile: p50 {} µs, p99 {} µs, max {} µs\n\
-             alive at the end: {} of {}",
+             alive at the end: {} of {}{notes}",
             grouped(self.alive as f64),
             self.server,
             self.url,
@@ -171,5 +183,6 @@ mod tests {
         assert_eq!(slope(step(10, Some(5_000)), step(30, Some(4_000))), Some(-50.0));
         assert_eq!(slope(step(10, None), step(30, Some(9_000))), None);
         assert_eq!(slope(step(1, Some(1)), step(1, Some(2))), None);
+        assert!(doubt(0.0).is_some() && doubt(-50.0).is_some() && doubt(576.0).is_none());
     }
 }

@@ -69,7 +69,9 @@ pub(super) fn connect(address: &Address, from: usize, to: usize) -> Result<Vec<M
     let member = |n: usize| {
         let stream = address.connect_from(source(n)).with_context(|| format!("connection {}", n + 1))?;
         let mut member = Member { stream, buffer: Vec::new() };
-        ensure!(member.hears_nothing_else(), "connection {} gets no answer to PING", n + 1);
+        let answer = member.send(&["PING"]).and_then(|()| member.receive());
+        let answer = answer.with_context(|| format!("connection {} says PING", n + 1))?;
+        ensure!(answer.as_bytes() == Some(b"PONG"), "connection {} hears {answer:?}", n + 1);
         Ok(member)
     };
     (from..to).map(member).collect()
