@@ -75,6 +75,7 @@ impl Background {
             own.flushed_at = now;
             engine.sync()?;
         }
+        shared.log.set_headroom(own.headroom(shared));
         let busy = shared.log.background_step().map_err(log_error)?;
         if shared.snapshot_wanted.load(Ordering::Acquire) || own.snapshot_due(shared, now) {
             let done = own.write_snapshot(shared);
@@ -90,9 +91,19 @@ impl Background {
         shared.background.lock().expect("no panic under this lock").write_snapshot(shared)
     }
 
+    /// Bytes of log since the last snapshot.
+    fn behind(&self, shared: &Shared) -> u64 {
+        shared.log.written().0.saturating_sub(self.snapshot_from.0)
+    }
+
+    /// What the log has to leave free for the next snapshot.
+    fn headroom(&self, shared: &Shared) -> u64 {
+        snapshot::headroom(shared.log.segment_bytes(), self.snapshots.first(), self.behind(shared))
+    }
+
     /// Whether it is time for a snapshot that nobody asked for.
     fn snapshot_due(&self, shared: &Shared, now: Duration) -> bool {
-        let behind = shared.log.written().0.saturating_sub(self.snapshot_from.0);
+        let behind = self.behind(shared);
         if behind == 0 || now < self.retry_at {
             return false;
         }
@@ -114,7 +125,6 @@ impl Background {
         self.retry_at = if written.is_ok() { Duration::ZERO } else { now + RETRY_AFTER };
         shared.snapshot_failed.store(written.is_err(), Ordering::Relaxed);
         let (written, guess) = written?;
-        shared.log.set_headroom(snapshot::headroom(shared.log.segment_bytes(), Some(&written)));
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);
         self.snapshot_from = written.from;

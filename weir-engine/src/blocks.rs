@@ -79,8 +79,7 @@ impl Blocks {
         }
         // What is not written yet can be read from nowhere else.
         let written = self.log.written();
-        // The newest stays until it was used, however small the cache: else who needs many at once never has them all.
-        for _ in 0..LOOKS_MAX.min(cache.order.len() - 1) {
+        for _ in 0..LOOKS_MAX.min(cache.order.len()) {
             if cache.bytes <= self.bytes_max {
                 break;
             }

@@ -30,7 +30,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recover
     state.written.segment_bytes = options.log.segment_bytes;
     // The log was flushed up to there before the snapshot got its name.
     let durable = Lsn(state.snapshot_end.0 + 1);
-    let headroom_bytes = snapshot::headroom(options.log.segment_bytes, snapshots.first());
+    let headroom_bytes = snapshot::headroom(options.log.segment_bytes, snapshots.first(), 0);
     let log_options = LogOptions { durable, headroom_bytes, ..log_options(options) };
     let mut whole = from.is_some();
     let replay = &mut |lsn: Lsn, body: &[u8]| {

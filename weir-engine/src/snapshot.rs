@@ -80,10 +80,10 @@ pub(crate) struct SnapshotFile {
 }
 
 /// How much of the disk the log has to leave free, so that the next snapshot has room: without one, nothing is ever
-/// reclaimed.
-pub(crate) fn headroom(segment_bytes: u64, newest: Option<&SnapshotFile>) -> u64 {
+/// reclaimed. `behind` bytes of log came since the newest, and part of them will be in the next one.
+pub(crate) fn headroom(segment_bytes: u64, newest: Option<&SnapshotFile>, behind: u64) -> u64 {
     let least = HEADROOM_MIN.min(segment_bytes / 16);
-    newest.map_or(0, |snapshot| 2 * snapshot.bytes).max(least)
+    (newest.map_or(0, |snapshot| 2 * snapshot.bytes) + behind / 8).max(least)
 }
 
 // ---- writing -------------------------------------------------------------------------------------------------------

@@ -87,7 +87,8 @@ struct Mortal {
     protocol: Protocol,
     batches: usize,
     /// Whether the connection has something that would die with it: a transaction, watched keys.
-    is_attached: bool,
+    in_transaction: bool,
+    is_watching: bool,
 }
 
 impl Mortal {
@@ -95,7 +96,15 @@ impl Mortal {
         let folder = tempfile::tempdir().unwrap();
         let server = weir(folder.path());
         let peer = TcpPeer::new("mortal weir", server.address());
-        Self { folder, server, peer, protocol: Protocol::Resp2, batches: 0, is_attached: false }
+        Self {
+            folder,
+            server,
+            peer,
+            protocol: Protocol::Resp2,
+            batches: 0,
+            in_transaction: false,
+            is_watching: false,
+        }
     }
 
     fn die_and_rise(&mut self) -> io::Result<()> {
@@ -107,9 +116,14 @@ impl Mortal {
 
     fn look_for_attachment(&mut self, commands: &[Vec<Vec<u8>>]) {
         for words in commands {
-            match words[0].to_ascii_lowercase().as_slice() {
-                b"multi" | b"watch" => self.is_attached = true,
-                b"exec" | b"discard" => self.is_attached = false,
+            // With a word too many, or where they do not belong, they change nothing.
+            match (words[0].to_ascii_lowercase().as_slice(), words.len()) {
+                (b"multi", 1) => self.in_transaction = true,
+                (b"watch", 2..) if !self.in_transaction => self.is_watching = true,
+                (b"unwatch", 1) if !self.in_transaction => self.is_watching = false,
+                (b"exec" | b"discard", 1) if self.in_transaction => {
+                    (self.in_transaction, self.is_watching) = (false, false);
+                }
                 _ => {}
             }
         }
@@ -122,13 +136,13 @@ impl Peer for Mortal {
     }
 
     fn reset(&mut self, protocol: Protocol) -> io::Result<()> {
-        (self.protocol, self.is_attached) = (protocol, false);
+        (self.protocol, self.in_transaction, self.is_watching) = (protocol, false, false);
         self.peer.reset(protocol)
     }
 
     fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> io::Result<Vec<Value>> {
         self.batches += 1;
-        if self.batches.is_multiple_of(BATCHES_A_LIFE) && !self.is_attached {
+        if self.batches.is_multiple_of(BATCHES_A_LIFE) && !(self.in_transaction || self.is_watching) {
             self.die_and_rise()?;
         }
         self.look_for_attachment(commands);
