@@ -40,6 +40,10 @@ pub struct Missing {
 }
 
 impl Missing {
+    fn names_something(&self) -> bool {
+        !(self.blocks.is_empty() && self.scans.is_empty() && self.sizes.is_empty())
+    }
+
     /// Whether that is enough for one look.
     pub(crate) fn is_full(&self) -> bool {
         let scanned: usize = self.scans.iter().map(Scan::blocks).sum();
@@ -60,7 +64,7 @@ impl Cold {
     }
 
     /// Takes over what another part of the request misses; `false` when that is enough for one look.
-    fn join(&mut self, other: Self) -> bool {
+    pub(crate) fn join(&mut self, other: Self) -> bool {
         let (Self::Index(own), Self::Index(other)) = (self, other) else { return false };
         let repeated = own.blocks.last().is_some() && own.blocks.last() == other.blocks.first();
         own.blocks.extend(other.blocks.into_iter().skip(usize::from(repeated)));
@@ -185,6 +189,7 @@ impl Engine {
 
     fn read_missing(&self, mut missing: Missing, ahead: &mut Ahead) -> Result<(), Error> {
         let log = &self.shared.log;
+        debug_assert!(missing.names_something(), "who misses nothing is asked again for ever");
         missing.blocks.sort_unstable();
         missing.blocks.dedup();
         let scans = missing.scans.iter().filter_map(Scan::last);

@@ -465,21 +465,21 @@ impl<S: BlockSource> TrimStep<'_, S> {
         }
         for block in node {
             let taken = self.take_entries(block, plan, first_left);
-            if !taken.map_err(|_| self.missing(block.first, plan))? {
+            if !taken.map_err(|cold| self.missing(cold, block.first, plan))? {
                 break;
             }
         }
         Ok(eligible)
     }
 
-    /// What a trim that looks at every entry will look at from a block on, about.
-    fn missing(&self, from: EntryId, plan: &RemovalPlan) -> Cold {
+    /// What a trim that looks at every entry found cold, and what it will look at from that block on, about.
+    fn missing(&self, cold: Cold, from: EntryId, plan: &RemovalPlan) -> Cold {
         let (most, to) = match self.trim.bound {
             TrimBound::MaxLen(most) => (self.stream.len - plan.removal.removed - most, EntryId::MAX),
             TrimBound::MinId(id) => (u64::MAX, id),
         };
         let most = if self.trim.references == References::Keep { 1 } else { most.max(1) };
-        self.stream.missing(self.source, &Span { from, to, most }, false)
+        self.stream.missing(cold, self.source, &Span { from, to, most }, false)
     }
 
     fn ends_below(&self, node: &[BlockInfo], id: EntryId) -> Result<bool, Cold> {

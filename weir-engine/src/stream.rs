@@ -280,14 +280,21 @@ impl Stream {
         blocks > WIDE_BLOCKS
     }
 
-    /// All that a walk over a span misses, from the first block on.
-    pub(crate) fn missing(&self, source: &impl BlockSource, span: &Span, reverse: bool) -> Cold {
+    /// What a walk over a span has found missing, and all else that it will.
+    pub(crate) fn missing(
+        &self,
+        mut cold: Cold,
+        source: &impl BlockSource,
+        span: &Span,
+        reverse: bool,
+    ) -> Cold {
         let mut missing = Missing::default();
         self.blocks_of(span, reverse, |info| {
             missing.blocks.extend(info.lsn.filter(|lsn| !source.holds(*lsn)));
             if missing.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        missing.into()
+        cold.join(missing.into());
+        cold
     }
 
     /// Visits live entries of a span, oldest first.
@@ -320,7 +327,7 @@ impl Stream {
                 }
             });
             let rest = Span { from: span.from.max(info.first), most: left, ..span };
-            if flow.map_err(|_| self.missing(source, &rest, false))?.is_break() {
+            if flow.map_err(|cold| self.missing(cold, source, &rest, false))?.is_break() {
                 break;
             }
         }
@@ -347,7 +354,7 @@ impl Stream {
                 ControlFlow::Continue(())
             });
             let rest = Span { to, most: left, ..span };
-            let flow = flow.map_err(|_| self.missing(source, &rest, true))?;
+            let flow = flow.map_err(|cold| self.missing(cold, source, &rest, true))?;
             debug_assert!(flow.is_continue(), "the visitor never breaks off");
             for entry in entries.into_iter().rev() {
                 left -= 1;

@@ -279,3 +279,15 @@ fn removing_needs_one_look() {
     assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, behind);
     assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
 }
+
+/// A trim whose bound lies below everything has to look at the oldest block all the same; it named none, and was asked
+/// for ever.
+#[test]
+fn a_trim_below_everything_ends() {
+    let engine = start();
+    let trim =
+        |id| Trim { bound: TrimBound::MinId(id), approximate: false, limit: 0, references: References::Keep };
+    ask(&engine, 1, |turn| turn.delete(key("s"), &[EntryId::new(1, 1)]));
+    assert_eq!(ask(&engine, 1, |turn| turn.trim(key("s"), &trim(EntryId::new(1, 0)))), 0);
+    assert_eq!(ask(&engine, 1, |turn| turn.trim(key("s"), &trim(EntryId::new(1, 9)))), 0);
+}
