@@ -1,15 +1,20 @@
-//! The engine's background work: the flush of each second, space ahead of the writer, snapshots, reclaiming,
-//! freeing what was removed.
+//! The engine's background work, by two threads.
 //!
-//! All of it in small steps, by one thread, which never holds the core's lock longer than a slice.
+//! The first does what must not wait: the flush of each second, space ahead of the writer, alarms. The second does
+//! what may take long: snapshots, giving space back, freeing what was removed. Neither ever holds the core's lock longer than a slice.
+//! [`Background::step`] is both in turn, for engines without threads.
+//!
+//! While the disk is full, a snapshot is written as soon as something was removed, since it tells what is dead and
+//! lets the log before it go. The log leaves room for it, and the pauses in between keep it a small part of the work.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use weir_core::Error;
-use weir_log::Lsn;
+use weir_core::{Error, ErrorKind};
+use weir_log::{Lsn, Room};
 
 use crate::engine::{Engine, Shared, log_error};
 use crate::options::Fsync;
@@ -17,30 +22,29 @@ use crate::reclaim::Reclaim;
 use crate::snapshot::{self, SnapshotFile};
 use crate::state::Key;
 
-/// How long the thread sleeps when there is nothing to do.
+/// How long a thread sleeps when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(20);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// How long a snapshot that could not be written is not tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// While the disk is full, snapshots are written as often as this, since what was deleted is only given back behind
-/// them; and more rarely where they take long.
-const FULL_EVERY: Duration = Duration::from_secs(2);
-/// So many times as long as a snapshot took, the next one waits on a full disk.
-const FULL_PAUSE: u32 = 10;
+/// Between snapshots that are written because the disk is full, at least; and four times as long as one took.
+const RELIEF_PAUSE: Duration = Duration::from_secs(1);
+/// After a snapshot that failed; doubled with each one that fails after it, so many times.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+const FAILED_DOUBLINGS: u32 = 6;
 
 /// What the background work remembers from step to step.
 #[derive(Debug)]
 pub(crate) struct Background {
-    flushed_at: Duration,
     /// The newest two, newest first.
     pub(crate) snapshots: Vec<SnapshotFile>,
     /// Where the log was when the last snapshot began.
     snapshot_from: Lsn,
-    /// After a failure: when the next snapshot may be tried.
-    retry_at: Duration,
-    /// When a full disk is reason enough for another snapshot.
-    full_at: Duration,
     reclaim: Reclaim,
+    /// No snapshot that nobody asked for is written before that.
+    not_before: Duration,
+    /// Snapshots that failed since the last one that did not.
+    failures: u32,
+    /// While the disk is full: the removals that the last attempt to make room knew of.
+    relieved: Option<u64>,
     /// Keys that were removed, to be freed here.
     removed: Receiver<Box<Key>>,
 }
@@ -49,46 +53,64 @@ impl Background {
     pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn, removed: Receiver<Box<Key>>) -> Self {
         let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
         Self {
-            flushed_at: Duration::ZERO,
             snapshots,
             snapshot_from,
-            retry_at: Duration::ZERO,
-            full_at: Duration::ZERO,
             reclaim: Reclaim::default(),
+            not_before: Duration::ZERO,
+            failures: 0,
+            relieved: None,
             removed,
         }
     }
 
-    /// Starts the thread. It ends when the engine is closed or its last clone is dropped.
-    pub(crate) fn spawn(shared: &Arc<Shared>) -> std::io::Result<std::thread::JoinHandle<()>> {
-        let engine = Arc::downgrade(shared);
-        std::thread::Builder::new().name("weir-background".into()).spawn(move || run(&engine))
+    /// Starts the threads. They end when the engine is closed or its last clone is dropped.
+    pub(crate) fn spawn(shared: &Arc<Shared>) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let start = |name: &str, step: fn(&Arc<Shared>) -> Result<bool, Error>| {
+            let engine = Arc::downgrade(shared);
+            std::thread::Builder::new().name(name.into()).spawn(move || run(&engine, step))
+        };
+        let urgent = start("weir-background", urgent_step)?;
+        start("weir-upkeep", Self::upkeep_step).map(|upkeep| vec![urgent, upkeep])
     }
 
-    /// A bounded piece of work; `true` when there is more to do now.
+    /// A bounded piece of all the work; `true` when there is more to do now.
     pub(crate) fn step(shared: &Arc<Shared>) -> Result<bool, Error> {
-        shared.log.check().map_err(log_error)?;
-        let engine = Engine::of(shared);
-        let mut own = shared.background.lock().expect("no panic under this lock");
-        let now = shared.clock.elapsed();
-        if engine.fsync() == Fsync::EverySecond && now.saturating_sub(own.flushed_at) >= FLUSH_EVERY {
-            own.flushed_at = now;
-            engine.sync()?;
-        }
-        shared.log.set_headroom(own.headroom(shared));
-        let busy = shared.log.background_step().map_err(log_error)?;
-        if shared.snapshot_wanted.load(Ordering::Acquire) || own.snapshot_due(shared, now) {
-            let done = own.write_snapshot(shared);
-            shared.snapshot_wanted.store(false, Ordering::Release);
-            return done.map(|()| true);
-        }
-        let freed = own.removed.try_recv().is_ok();
-        let reclaiming = own.reclaim.step(shared)?;
-        Ok(busy || freed || reclaiming)
+        let busy = urgent_step(shared)?;
+        Ok(Self::upkeep_step(shared)? || busy)
     }
 
     pub(crate) fn snapshot(shared: &Arc<Shared>) -> Result<(), Error> {
-        shared.background.lock().expect("no panic under this lock").write_snapshot(shared)
+        shared.background.lock().expect("no panic under this lock").write_snapshot(shared, &|| false)
+    }
+
+    /// A bounded piece of what may take long, or a whole snapshot; `true` when there is more to do now.
+    fn upkeep_step(shared: &Arc<Shared>) -> Result<bool, Error> {
+        shared.log.check().map_err(log_error)?;
+        let mut own = shared.background.lock().expect("no panic under this lock");
+        shared.log.set_headroom(own.headroom(shared));
+        let freed = own.removed.try_recv().is_ok();
+        // First, since it may make the room that a snapshot needs.
+        let reclaimed = own.reclaim.step(shared);
+        if !shared.log.is_full() {
+            own.relieved = None;
+        }
+        if !own.is_snapshot_due(shared) {
+            return reclaimed.map(|more| more || freed);
+        }
+        let done = own.snapshot_of_its_own(shared);
+        shared.snapshot_wanted.store(false, Ordering::Release);
+        done.and(reclaimed).map(|_| true)
+    }
+
+    fn is_snapshot_due(&self, shared: &Arc<Shared>) -> bool {
+        if shared.snapshot_wanted.load(Ordering::Acquire) {
+            return true;
+        }
+        if shared.clock.elapsed() < self.not_before {
+            return false;
+        }
+        self.behind(shared) >= self.log_bytes_until_due(shared)
+            || (shared.log.is_full() && self.may_make_room(shared))
     }
 
     /// Bytes of log since the last snapshot.
@@ -101,30 +123,78 @@ impl Background {
         snapshot::headroom(shared.log.segment_bytes(), self.snapshots.first(), self.behind(shared))
     }
 
-    /// Whether it is time for a snapshot that nobody asked for.
-    fn snapshot_due(&self, shared: &Shared, now: Duration) -> bool {
-        let behind = self.behind(shared);
-        if behind == 0 || now < self.retry_at {
-            return false;
-        }
-        // Large snapshots are written less often, so that they stay a small part of what is written.
-        let least = shared.options.snapshot_log_bytes;
-        let last = self.snapshots.first().map_or(0, |snapshot| snapshot.bytes);
-        behind >= least.max(4 * last).min(least.max(1 << 30))
-            || (now >= self.full_at && shared.log.stats().disk_full)
+    /// Large snapshots are written less often, so that they stay a small part of what is written.
+    fn log_bytes_until_due(&self, shared: &Shared) -> u64 {
+        let due = shared.options.snapshot_log_bytes;
+        due.max(4 * self.newest_bytes()).min(due.max(1 << 30))
     }
 
-    fn write_snapshot(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
+    fn newest_bytes(&self) -> u64 {
+        self.snapshots.first().map_or(0, |snapshot| snapshot.bytes)
+    }
+
+    /// Everything below is in two snapshots, each of which would do without it.
+    fn covered(&self) -> Lsn {
+        // With one snapshot only, the whole log is its replacement.
+        let oldest = self.snapshots.get(snapshot::KEPT - 1);
+        oldest.map_or(Lsn(0), |snapshot| snapshot.from)
+    }
+
+    /// Whether another snapshot would show more of the log to be dead, or let more of it go.
+    fn may_make_room(&self, shared: &Arc<Shared>) -> bool {
+        if self.relieved != Some(removals(shared)) {
+            return true;
+        }
+        let moves_on = shared.log.written() > self.snapshot_from || shared.log.room() != Room::None;
+        moves_on && self.reclaim.has_dead_behind(shared, self.covered())
+    }
+
+    /// A snapshot that nobody waits for: it gives up when the engine is closed, and is not tried again at once.
+    fn snapshot_of_its_own(&mut self, shared: &Arc<Shared>) -> Result<(), Error> {
+        let begun = shared.clock.elapsed();
+        let full = shared.log.is_full();
+        if full {
+            self.relieved = Some(removals(shared));
+            // A snapshot of a log that stood still would only replace the one before.
+            if shared.log.room() != Room::None {
+                Engine::of(shared).turn().appender.mark();
+            }
+        }
+        let done = self.write_snapshot(shared, &|| shared.closing.load(Ordering::SeqCst));
+        let now = shared.clock.elapsed();
+        let pause = match &done {
+            Ok(()) if full => RELIEF_PAUSE,
+            Ok(()) => Duration::ZERO,
+            Err(_) => FAILED_PAUSE * (1 << self.failures.saturating_sub(1).min(FAILED_DOUBLINGS)),
+        };
+        if !pause.is_zero() {
+            self.not_before = now + pause.max(4 * (now - begun));
+        }
+        if full && done.is_err() && shared.log.check().is_ok() {
+            // The snapshots that are there let go of what is dead before them.
+            if let Ok(guess) = snapshot::survey(shared, &|| shared.closing.load(Ordering::SeqCst)) {
+                self.reclaim.consider(shared, guess, self.covered());
+            }
+        }
+        done
+    }
+
+    fn write_snapshot(&mut self, shared: &Arc<Shared>, stop: &dyn Fn() -> bool) -> Result<(), Error> {
         // A closed engine's folder may be somebody else's by now.
         shared.log.check().map_err(log_error)?;
-        let begun = shared.clock.elapsed();
-        let written = snapshot::write(shared);
-        let now = shared.clock.elapsed();
-        self.full_at = now + FULL_EVERY.max(now.saturating_sub(begun) * FULL_PAUSE);
-        // Reclaiming goes on meanwhile: it may be what makes room.
-        self.retry_at = if written.is_ok() { Duration::ZERO } else { now + RETRY_AFTER };
-        shared.snapshot_failed.store(written.is_err(), Ordering::Relaxed);
-        let (written, guess) = written?;
+        let (written, guess) = match snapshot::write(shared, stop) {
+            Ok(written) => written,
+            Err(error) => {
+                if *error.kind() != ErrorKind::Closed {
+                    self.failures += 1;
+                    shared.snapshot_failed.store(true, Ordering::Relaxed);
+                    shared.snapshots_failed.fetch_add(1, Ordering::Relaxed);
+                }
+                return Err(error);
+            }
+        };
+        self.failures = 0;
+        shared.snapshot_failed.store(false, Ordering::Relaxed);
         shared.snapshots.fetch_add(1, Ordering::Relaxed);
         shared.snapshot_at.store(shared.clock.now().0, Ordering::Relaxed);
         self.snapshot_from = written.from;
@@ -135,15 +205,28 @@ impl Background {
             let Some(old) = self.snapshots.pop() else { break };
             snapshot::remove(&*shared.disk, &old)?;
         }
-        // With one snapshot only, the whole log is its replacement.
-        if let Some(oldest) = self.snapshots.last().filter(|_| self.snapshots.len() == snapshot::KEPT) {
-            self.reclaim.consider(shared, guess, oldest.from);
-        }
+        shared.log.set_headroom(self.headroom(shared));
+        self.reclaim.consider(shared, guess, self.covered());
         Ok(())
     }
 }
 
-fn run(engine: &Weak<Shared>) {
+fn removals(shared: &Arc<Shared>) -> u64 {
+    Engine::of(shared).turn().state.removals
+}
+
+/// A bounded piece of what must not wait; `true` when there is more to do now.
+fn urgent_step(shared: &Arc<Shared>) -> Result<bool, Error> {
+    shared.ring_alarms();
+    shared.log.check().map_err(log_error)?;
+    let engine = Engine::of(shared);
+    if engine.fsync() == Fsync::EverySecond && shared.is_flush_due(FLUSH_EVERY) {
+        engine.sync()?;
+    }
+    shared.log.background_step().map_err(log_error)
+}
+
+fn run(engine: &Weak<Shared>, step: fn(&Arc<Shared>) -> Result<bool, Error>) {
     loop {
         let Some(shared) = engine.upgrade() else { return };
         if shared.closing.load(Ordering::SeqCst) {
@@ -151,9 +234,9 @@ fn run(engine: &Weak<Shared>) {
         }
         // What fails here shows where it matters: a failed flush latches the log, missing space refuses appends,
         // and an old snapshot only makes the next start longer.
-        let busy = Background::step(&shared).unwrap_or(false);
-        let alarm = shared.ring_alarms().unwrap_or(IDLE);
+        let busy = step(&shared).unwrap_or(false);
         if !busy {
+            let alarm = shared.ring_alarms().unwrap_or(IDLE);
             let guard = shared.wake.0.lock().expect("no panic under this lock");
             if !shared.closing.load(Ordering::SeqCst) {
                 drop(shared.wake.1.wait_timeout(guard, IDLE.min(alarm)));

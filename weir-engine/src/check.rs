@@ -4,7 +4,7 @@
 //!
 //! Nobody else may have the folder open. Drafts of snapshots that a crash left are removed, as at every open.
 
-use weir_core::{Error, ErrorKind};
+use weir_core::Error;
 use weir_log::{CheckReport, Disk, Lsn};
 
 use crate::engine::io_error;
@@ -51,7 +51,7 @@ pub struct SnapshotReport {
 /// Reads every snapshot and every record of a folder, and loads nothing of it.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] when the disk fails.
+/// [`weir_core::ErrorKind::Io`] when the disk fails.
 pub fn check_folder(disk: &dyn Disk) -> Result<FolderReport, Error> {
     let mut snapshots = Vec::new();
     for file in snapshot::list(disk)? {
@@ -75,7 +75,6 @@ fn check_snapshot(disk: &dyn Disk, file: SnapshotFile) -> Result<SnapshotReport,
     state.begin_recovery();
     let (end, problem) = match snapshot::load(disk, &file, &mut state) {
         Ok(()) => (Some(state.snapshot_end), None),
-        Err(error) if *error.kind() == ErrorKind::Io => return Err(error),
         Err(error) => (None, Some(error.to_string())),
     };
     let SnapshotFile { from, bytes, path } = file;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use weir_core::{Clock, Error, ErrorKind, SystemClock};
 use weir_log::{
-    Disk, DiskLock, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, ReadError, RealDisk, Room,
-    VisitBody,
+    Disk, DiskLock, Elapsed, Level, Log, LogError, LogOptions, LogStats, Lsn, MemoryDisk, ReadError,
+    RealDisk, Room, VisitBody,
 };
 
 use crate::ahead::{Ahead, read_error};
@@ -55,6 +55,20 @@ impl Mark {
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    /// None for the engine's own use: what it does for itself must not keep it alive.
+    _owner: Option<Arc<Owner>>,
+}
+
+/// Ends the engine's threads and frees its folder when the last clone is dropped, before that returns.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop_threads();
+        // Nothing of this engine may be written once somebody else has the folder.
+        self.0.log.shut();
+        drop(self.0.lock.lock().expect("no panic under this lock").take());
+    }
 }
 
 pub(crate) struct Shared {
@@ -64,7 +78,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     fsync: AtomicU8,
-    /// [`Clock::elapsed`] at the last flush, in microseconds.
+    /// [`Clock::elapsed`] when the background work last flushed, in microseconds.
     flushed_at: AtomicU64,
     doorbell: OnceLock<Box<dyn Fn() + Send + Sync>>,
     pub(crate) closing: AtomicBool,
@@ -72,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) background: Mutex<Background>,
     /// Since the engine was opened.
     pub(crate) snapshots: AtomicU64,
+    pub(crate) snapshots_failed: AtomicU64,
     /// When the last snapshot was finished, in milliseconds since the Unix epoch; 0 = there was none.
     pub(crate) snapshot_at: AtomicU64,
     pub(crate) snapshot_wanted: AtomicBool,
@@ -80,7 +95,7 @@ pub(crate) struct Shared {
     flusher: Arc<Flusher>,
     /// Tasks that wait for entries only until some time.
     alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
@@ -99,6 +114,9 @@ impl Engine {
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Result<Self, Error> {
         disk.create_dir("").map_err(|error| io_error("making the data folder", error))?;
         let lock = take_lock(&*disk)?;
+        let time = clock.clone();
+        let log = LogOptions { elapsed: Elapsed::new(move || time.elapsed()), ..options.log };
+        let options = Options { log, ..options };
         let recovered = recovery::recover(&disk, &options)?;
         options.check(recovered.appender.max_record())?;
         let log = recovered.log;
@@ -121,22 +139,23 @@ impl Engine {
             wake: (Mutex::new(()), Condvar::new()),
             background: Mutex::new(background),
             snapshots: AtomicU64::new(0),
+            snapshots_failed: AtomicU64::new(0),
             snapshot_at: AtomicU64::new(0),
             snapshot_wanted: AtomicBool::new(false),
             snapshot_failed: AtomicBool::new(false),
             flusher,
             alarms: Mutex::default(),
-            thread: Mutex::new(None),
+            threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
         });
-        let engine = Self { shared };
+        let engine = Self { _owner: Some(Arc::new(Owner(shared.clone()))), shared };
         engine.set_fsync(engine.shared.options.fsync);
         engine.turn().make_databases();
         engine.flush()?;
         if engine.shared.options.background {
-            let thread =
-                Background::spawn(&engine.shared).map_err(|error| io_error("starting a thread", error))?;
-            *engine.shared.thread.lock().expect("no panic under this lock") = Some(thread);
+            let threads = Background::spawn(&engine.shared);
+            let threads = threads.map_err(|error| io_error("starting a thread", error))?;
+            *engine.shared.threads.lock().expect("no panic under this lock") = threads;
         }
         Ok(engine)
     }
@@ -204,7 +223,8 @@ impl Engine {
         }
     }
 
-    /// Fetches the fields of entries, in the order asked for; entries that are gone are left out.
+    /// Fetches the fields of entries, in the order asked for; entries that are gone are left out, also those that went
+    /// after they were found: what is dead stays readable for some ten seconds only.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when a record is damaged.
@@ -239,26 +259,37 @@ impl Engine {
     ) -> Result<bool, Error> {
         let (places, lsns): (Vec<usize>, Vec<Lsn>) =
             entries.iter().enumerate().filter(|(_, e)| !e.is_gone()).map(|(n, e)| (n, e.lsn)).unzip();
-        let mut damaged = None;
-        let read = read(&self.shared.log, &lsns, &mut |nth, body| match EntryRecord::decode(body) {
-            Some(record) if record.id == entries[places[nth]].id => {
-                visit(places[nth], EntryFields { fields: record.fields, at: record.at, record });
-                ControlFlow::Continue(())
+        let (mut done, mut damaged) = (0, None);
+        while done < lsns.len() && damaged.is_none() {
+            let from = done;
+            let read = read(&self.shared.log, &lsns[from..], &mut |nth, body| {
+                let nth = from + nth;
+                match EntryRecord::decode(body) {
+                    Some(record) if record.id == entries[places[nth]].id => {
+                        visit(places[nth], EntryFields { fields: record.fields, at: record.at, record });
+                        done = nth + 1;
+                        ControlFlow::Continue(())
+                    }
+                    _ => {
+                        damaged = Some(lsns[nth]);
+                        ControlFlow::Break(())
+                    }
+                }
+            });
+            match read {
+                Ok(()) => {}
+                Err(ReadError::Cold) => return Ok(false),
+                // Its space was taken back since it was found.
+                Err(ReadError::Gone(_)) => done += 1,
+                Err(error) => return Err(read_error(error)),
             }
-            _ => {
-                damaged = Some(lsns[nth]);
-                ControlFlow::Break(())
-            }
-        });
-        if let Some(lsn) = damaged {
-            return Err(
-                Error::new(ErrorKind::Corrupt).with_context(format!("no such entry at log address {lsn}"))
-            );
         }
-        match read {
-            Ok(()) => Ok(true),
-            Err(ReadError::Cold) => Ok(false),
-            Err(error) => Err(read_error(error)),
+        match damaged {
+            None => Ok(true),
+            Some(lsn) => {
+                let what = format!("no such entry at log address {lsn}");
+                Err(Error::new(ErrorKind::Corrupt).with_context(what))
+            }
         }
     }
 
@@ -283,11 +314,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::flush`].
     pub fn reach(&self, mark: Mark) -> Result<(), Error> {
-        self.shared.log.commit(mark.head, mark.level).map_err(log_error)?;
-        if mark.level == Level::Durable {
-            self.note_flush();
-        }
-        Ok(())
+        self.shared.log.commit(mark.head, mark.level).map_err(log_error)
     }
 
     /// Whether a mark is reached, without waiting. When it cannot be any more, that is an answer, too:
@@ -316,9 +343,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Faulted`].
     pub fn sync(&self) -> Result<(), Error> {
-        self.shared.log.flush_submitted(Level::Durable).map_err(log_error)?;
-        self.note_flush();
-        Ok(())
+        self.shared.log.flush_submitted(Level::Durable).map(drop).map_err(log_error)
     }
 
     /// What is prepared at once when space is short, in bytes.
@@ -328,10 +353,6 @@ impl Engine {
 
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.shared.log.segment_bytes()
-    }
-
-    pub(crate) fn note_flush(&self) {
-        self.shared.flushed_at.store(micros(self.shared.clock.elapsed()), Ordering::Relaxed);
     }
 
     pub(crate) fn flusher(&self) -> &Arc<Flusher> {
@@ -352,10 +373,7 @@ impl Engine {
             Fsync::EverySecond => {
                 let log = &self.shared.log;
                 let unflushed = log.written().0.saturating_sub(log.durable().0);
-                let age = micros(self.shared.clock.elapsed())
-                    .saturating_sub(self.shared.flushed_at.load(Ordering::Relaxed));
-                let late =
-                    unflushed > UNFLUSHED_BYTES_MAX || (unflushed > 0 && age > micros(UNFLUSHED_TIME_MAX));
+                let late = unflushed > UNFLUSHED_BYTES_MAX || log.unflushed_for() > UNFLUSHED_TIME_MAX;
                 if late { Level::Durable } else { Level::Written }
             }
         }
@@ -413,6 +431,12 @@ impl Engine {
         self.shared.snapshot_failed.load(Ordering::Relaxed)
     }
 
+    /// How many snapshots could not be written since the engine was opened.
+    #[must_use]
+    pub fn snapshots_failed(&self) -> u64 {
+        self.shared.snapshots_failed.load(Ordering::Relaxed)
+    }
+
     /// Bytes the log takes on the disk.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
@@ -458,7 +482,8 @@ impl Engine {
         }
     }
 
-    /// Does a bounded piece of background work: preparing segments, the flush of each second, snapshots, reclaiming.
+    /// Does a bounded piece of background work: preparing segments, the flush of each second, alarms, snapshots,
+    /// reclaiming.
     /// Answers whether there is more to do now. Only for engines without a thread of their own.
     ///
     /// # Errors
@@ -481,7 +506,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`]; the folder is free all the same.
     pub fn close(&self) -> Result<(), Error> {
-        self.stop_thread();
+        self.shared.stop_threads();
         let lock = self.shared.lock.lock().expect("no panic under this lock").take();
         if lock.is_none() {
             return Ok(());
@@ -497,17 +522,9 @@ impl Engine {
         result
     }
 
-    fn stop_thread(&self) {
-        self.shared.stop();
-        let thread = self.shared.thread.lock().expect("no panic under this lock").take();
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
-            // A thread that panicked has nothing left to wait for.
-            drop(thread.join());
-        }
-    }
-
+    /// For the engine's own use: keeps nothing alive beyond its folder's lock.
     pub(crate) fn of(shared: &Arc<Shared>) -> Self {
-        Self { shared: shared.clone() }
+        Self { shared: shared.clone(), _owner: None }
     }
 }
 
@@ -539,6 +556,27 @@ impl Shared {
         drop(alarms);
         due.into_values().filter_map(|mailbox| mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
         next
+    }
+
+    /// Whether the background work last flushed `every` ago or longer; then it counts as flushed now.
+    pub(crate) fn is_flush_due(&self, every: Duration) -> bool {
+        let now = micros(self.clock.elapsed());
+        let due = now.saturating_sub(self.flushed_at.load(Ordering::Relaxed)) >= micros(every);
+        if due {
+            self.flushed_at.store(now, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// Ends the background threads and waits for them.
+    fn stop_threads(&self) {
+        self.stop();
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
+        let own = std::thread::current().id();
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
+            // A thread that panicked has nothing left to wait for.
+            drop(thread.join());
+        }
     }
 
     fn stop(&self) {
@@ -667,6 +705,7 @@ pub(crate) fn log_error(error: LogError) -> Error {
     let kind = match error {
         LogError::Faulted { .. } => ErrorKind::Faulted,
         LogError::Shut => ErrorKind::Closed,
+        _ if error.is_full() => ErrorKind::DiskFull,
         _ => ErrorKind::Io,
     };
     Error::new(kind).with_context(error.to_string()).with_source(error)

@@ -12,13 +12,13 @@
 //! Which segments are worth reading is guessed from memory alone: how many entries were written into each, and how
 //! many the index still points to. The guess decides what is read, never what is taken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Error;
-use weir_log::{Compaction, Level, Lsn, SegmentState};
+use weir_log::{Compaction, Level, LogError, Lsn, SegmentState};
 
 use crate::block::Block;
 use crate::engine::{Engine, Shared, log_error};
@@ -41,6 +41,8 @@ const HOLE_MIN: u64 = 64 << 10;
 const LOOKUPS: usize = 512;
 /// Bytes read in one step.
 const STEP_BYTES: u64 = 4 << 20;
+/// Addresses in verdicts that age, at most; beyond that nothing more is read.
+const HELD_MAX: usize = 8_000_000;
 /// Keys copied under the lock at once.
 const KEYS_PER_SLICE: u32 = 4_096;
 
@@ -48,26 +50,22 @@ const KEYS_PER_SLICE: u32 = 4_096;
 pub(crate) type Guess = BTreeMap<u64, (u64, u64)>;
 
 /// The state of reclaiming, from step to step.
+///
+/// Segments are read one after the other; while the verdicts over them age, the next ones are read.
 #[derive(Debug, Default)]
 pub(crate) struct Reclaim {
-    /// Segments worth reading, lowest first.
+    /// Segments worth reading, lowest last.
     queue: Vec<u64>,
     /// The percentage alive when a segment was last read.
     read_at: BTreeMap<u64, u64>,
     guess: Guess,
-    job: Job,
-}
-
-#[derive(Debug, Default)]
-enum Job {
-    #[default]
-    None,
-    Read(Reading),
-    Wait(Verdict),
-    Rewrite {
-        live: Vec<Lsn>,
-        compaction: Box<Compaction>,
-    },
+    /// Slots by key number, as they were when the first segment of the queue was read. Keys made later have nothing in
+    /// segments that were queued before.
+    slots: Option<Arc<HashMap<u64, u32>>>,
+    reading: Option<Reading>,
+    /// Oldest first.
+    verdicts: VecDeque<Verdict>,
+    rewriting: Option<Rewriting>,
 }
 
 /// A segment that is being read.
@@ -76,7 +74,6 @@ struct Reading {
     segment: u64,
     next: Lsn,
     end: Lsn,
-    /// Slots by key number, as they were when the reading began.
     slots: Arc<HashMap<u64, u32>>,
     found: Found,
 }
@@ -99,11 +96,34 @@ struct Verdict {
     after: Duration,
     /// The end of the log when the verdict fell: what made records dead lies below.
     head: Lsn,
-    found: Found,
+    deed: Deed,
+}
+
+#[derive(Debug)]
+enum Deed {
+    Recycle,
+    /// Keeps the records that live; when there is no room for that, punches holes instead.
+    Rewrite {
+        live: Vec<Lsn>,
+        holes: Vec<Range<Lsn>>,
+    },
+    Punch {
+        holes: Vec<Range<Lsn>>,
+    },
+}
+
+/// A segment that is being rewritten.
+#[derive(Debug)]
+struct Rewriting {
+    segment: u64,
+    live: Vec<Lsn>,
+    holes: Vec<Range<Lsn>>,
+    compaction: Compaction,
 }
 
 impl Reclaim {
-    /// Takes a new guess over and queues what is worth reading: sealed segments that end at or below `below`.
+    /// Takes a new guess over and queues what is worth reading: sealed segments that end at or below `below`, and that
+    /// nothing is being done with.
     pub(crate) fn consider(&mut self, shared: &Shared, guess: Guess, below: Lsn) {
         self.queue = shared
             .log
@@ -116,44 +136,78 @@ impl Reclaim {
                 share <= READ_BELOW && share + READ_AGAIN_AFTER.min(before) <= before
             })
             .map(|segment| segment.no)
+            .filter(|no| !self.is_in_hand(*no))
             .collect();
         self.queue.reverse();
         self.guess = guess;
+        self.slots = None;
+    }
+
+    /// Whether sealed segments that seem worth reading end behind `below`.
+    pub(crate) fn has_dead_behind(&self, shared: &Shared, below: Lsn) -> bool {
+        let segments = shared.log.segments();
+        let mut behind =
+            segments.iter().filter(|info| info.state == SegmentState::Sealed && info.end > below);
+        behind.any(|info| share(&self.guess, info.no) <= READ_BELOW)
+    }
+
+    fn is_in_hand(&self, segment: u64) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.segment == segment)
+            || self.rewriting.as_ref().is_some_and(|rewriting| rewriting.segment == segment)
+            || self.verdicts.iter().any(|verdict| verdict.segment == segment)
     }
 
     /// A bounded piece of work; `true` when there is more to do now.
     pub(crate) fn step(&mut self, shared: &Arc<Shared>) -> Result<bool, Error> {
-        match std::mem::take(&mut self.job) {
-            Job::None => self.begin(shared),
-            Job::Read(reading) => self.read(shared, reading),
-            Job::Wait(verdict) if shared.clock.elapsed() < verdict.after => {
-                self.job = Job::Wait(verdict);
-                Ok(false)
-            }
-            Job::Wait(verdict) => self.carry_out(shared, verdict),
-            Job::Rewrite { live, mut compaction } => {
-                let keep = &mut |lsn: Lsn, _: &[u8]| live.binary_search(&lsn).is_ok();
-                if compaction.step(keep).map_err(log_error)?.is_none() {
-                    self.job = Job::Rewrite { live, compaction };
-                }
-                Ok(true)
-            }
+        if let Some(rewriting) = self.rewriting.take() {
+            return self.rewrite(shared, rewriting);
+        }
+        if let Some(verdict) = self.ripe_verdict(shared.clock.elapsed()) {
+            return self.carry_out(shared, verdict);
+        }
+        match self.reading.take() {
+            Some(reading) => self.read(shared, reading),
+            None => Ok(self.begin(shared)),
         }
     }
 
-    fn begin(&mut self, shared: &Arc<Shared>) -> Result<bool, Error> {
-        let Some(segment) = self.queue.pop() else { return Ok(false) };
+    /// A verdict that has aged enough; first one that gives a whole segment back.
+    fn ripe_verdict(&mut self, now: Duration) -> Option<Verdict> {
+        let ripe = self.verdicts.iter().take_while(|verdict| verdict.after <= now).count();
+        let whole = self.verdicts.iter().take(ripe).position(|verdict| matches!(verdict.deed, Deed::Recycle));
+        if ripe == 0 { None } else { self.verdicts.remove(whole.unwrap_or(0)) }
+    }
+
+    /// Begins to read the next segment, if there is one and its verdict can be kept.
+    fn begin(&mut self, shared: &Arc<Shared>) -> bool {
+        if self.records_held() >= HELD_MAX {
+            return false;
+        }
+        let Some(segment) = self.queue.pop() else {
+            self.slots = None;
+            return false;
+        };
         let segments = shared.log.segments();
-        let Some(info) = segments.iter().find(|info| info.no == segment) else { return Ok(true) };
+        let Some(info) = segments.iter().find(|info| info.no == segment) else { return true };
         self.read_at.insert(segment, share(&self.guess, segment));
-        self.job = Job::Read(Reading {
+        let slots = self.slots.get_or_insert_with(|| Arc::new(slots_by_key(shared)));
+        self.reading = Some(Reading {
             segment,
             next: info.first,
             end: info.end,
-            slots: Arc::new(slots_by_key(shared)),
+            slots: Arc::clone(slots),
             found: Found::default(),
         });
-        Ok(true)
+        true
+    }
+
+    fn records_held(&self) -> usize {
+        let held = |verdict: &Verdict| match &verdict.deed {
+            Deed::Recycle => 0,
+            Deed::Rewrite { live, holes } => live.len() + 2 * holes.len(),
+            Deed::Punch { holes } => 2 * holes.len(),
+        };
+        self.verdicts.iter().map(held).sum()
     }
 
     fn read(&mut self, shared: &Arc<Shared>, mut reading: Reading) -> Result<bool, Error> {
@@ -182,36 +236,66 @@ impl Reclaim {
         }
         if done || reading.next >= reading.end || batch.is_empty() {
             reading.found.close(reading.end);
-            let after = shared.clock.elapsed() + GRACE;
-            let head = Engine::of(shared).turn().head();
-            self.job = Job::Wait(Verdict { segment: reading.segment, after, head, found: reading.found });
+            if let Some(deed) = reading.found.deed() {
+                let after = shared.clock.elapsed() + GRACE;
+                let head = Engine::of(shared).turn().head();
+                self.verdicts.push_back(Verdict { segment: reading.segment, after, head, deed });
+            }
         } else {
-            self.job = Job::Read(reading);
+            self.reading = Some(reading);
         }
         Ok(true)
     }
 
     fn carry_out(&mut self, shared: &Arc<Shared>, verdict: Verdict) -> Result<bool, Error> {
-        let Verdict { segment, found, head, .. } = verdict;
+        let Verdict { segment, deed, head, .. } = verdict;
         // A power cut must not bring entries back whose records are gone.
         shared.log.commit(head, Level::Durable).map_err(log_error)?;
-        let total = found.live_bytes + found.dead_bytes;
-        if found.live.is_empty() {
-            self.read_at.remove(&segment);
-            Engine::of(shared).turn().state.written.counts.remove(&segment);
-            shared.log.recycle(segment).map_err(log_error)?;
-        } else if found.live_bytes * 100 <= total * REWRITE_BELOW && !shared.log.stats().disk_full {
-            let compaction = shared.log.compaction(segment).map_err(log_error)?;
-            self.job = Job::Rewrite { live: found.live, compaction: Box::new(compaction) };
-        } else if shared.log.segments().iter().any(|info| info.no == segment && info.generation == 0) {
-            let holes: Vec<_> =
-                found.dead.into_iter().filter(|range| range.end.0 - range.start.0 >= HOLE_MIN).collect();
-            if !holes.is_empty() {
-                shared.log.punch(segment, &holes).map_err(log_error)?;
+        match deed {
+            Deed::Recycle => {
+                self.read_at.remove(&segment);
+                Engine::of(shared).turn().state.written.counts.remove(&segment);
+                shared.log.recycle(segment).map_err(log_error)?;
+            }
+            Deed::Rewrite { holes, .. } if shared.log.is_full() => punch(shared, segment, &holes)?,
+            Deed::Rewrite { live, holes } => match shared.log.compaction(segment) {
+                Ok(compaction) => self.rewriting = Some(Rewriting { segment, live, holes, compaction }),
+                Err(error) => punch_instead(shared, segment, &holes, error)?,
+            },
+            Deed::Punch { holes } => punch(shared, segment, &holes)?,
+        }
+        Ok(true)
+    }
+
+    fn rewrite(&mut self, shared: &Arc<Shared>, mut rewriting: Rewriting) -> Result<bool, Error> {
+        let live = &rewriting.live;
+        let keep = &mut |lsn: Lsn, _: &[u8]| live.binary_search(&lsn).is_ok();
+        match rewriting.compaction.step(keep) {
+            Ok(Some(_)) => {}
+            Ok(None) => self.rewriting = Some(rewriting),
+            Err(error) => {
+                let Rewriting { segment, holes, compaction, .. } = rewriting;
+                // What it has written so far goes first.
+                drop(compaction);
+                punch_instead(shared, segment, &holes, error)?;
             }
         }
         Ok(true)
     }
+}
+
+/// Gives back what can be without room for a new file, if it was that which was missing.
+fn punch_instead(shared: &Shared, segment: u64, holes: &[Range<Lsn>], error: LogError) -> Result<(), Error> {
+    if error.is_full() { punch(shared, segment, holes) } else { Err(log_error(error)) }
+}
+
+/// Segments that were rewritten take no holes.
+fn punch(shared: &Shared, segment: u64, holes: &[Range<Lsn>]) -> Result<(), Error> {
+    let plain = shared.log.segments().iter().any(|info| info.no == segment && info.generation == 0);
+    if plain && !holes.is_empty() {
+        shared.log.punch(segment, holes).map_err(log_error)?;
+    }
+    Ok(())
 }
 
 impl Found {
@@ -232,6 +316,20 @@ impl Found {
         if let Some(from) = self.dead_from.take() {
             self.dead.push(from..end);
         }
+    }
+
+    /// What to do with the segment; `None` when it is best left alone.
+    fn deed(self) -> Option<Deed> {
+        let Self { live, live_bytes, dead_bytes, dead, .. } = self;
+        if live.is_empty() {
+            return Some(Deed::Recycle);
+        }
+        let large = |range: &Range<Lsn>| range.end.0 - range.start.0 >= HOLE_MIN;
+        let holes: Vec<_> = dead.into_iter().filter(large).collect();
+        if live_bytes * 100 <= (live_bytes + dead_bytes) * REWRITE_BELOW {
+            return Some(Deed::Rewrite { live, holes });
+        }
+        if holes.is_empty() { None } else { Some(Deed::Punch { holes }) }
     }
 }
 

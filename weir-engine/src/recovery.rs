@@ -12,9 +12,6 @@ use crate::record::Record;
 use crate::snapshot::{self, SnapshotFile};
 use crate::state::State;
 
-/// Where the first record of every log stands: behind the header of its first segment.
-const FIRST_RECORD: Lsn = Lsn(4096);
-
 /// What was found in a folder.
 pub(crate) struct Recovered {
     pub(crate) state: State,
@@ -27,16 +24,18 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recovered, Error> {
     let mut snapshots = snapshot::list(&**disk)?;
     let (mut state, from) = load_newest(&**disk, &mut snapshots)?;
-    state.written.segment_bytes = options.log.segment_bytes;
+    let in_folder = Log::look(&**disk).map_err(open_error)?;
+    if from.is_none() && in_folder.is_some_and(|found| !found.whole) {
+        let what = "no snapshot can be read and parts of the log before it were given back; restore a backup";
+        return Err(Error::new(ErrorKind::Corrupt).with_context(what));
+    }
+    // A folder keeps the size it was made with.
+    state.written.segment_bytes = in_folder.map_or(options.log.segment_bytes, |found| found.segment_bytes);
     // The log was flushed up to there before the snapshot got its name.
     let durable = Lsn(state.snapshot_end.0 + 1);
-    let headroom_bytes = snapshot::headroom(options.log.segment_bytes, snapshots.first(), 0);
+    let headroom_bytes = snapshot::headroom(state.written.segment_bytes, snapshots.first(), 0);
     let log_options = LogOptions { durable, headroom_bytes, ..log_options(options) };
-    let mut whole = from.is_some();
     let replay = &mut |lsn: Lsn, body: &[u8]| {
-        if !std::mem::replace(&mut whole, true) && lsn != FIRST_RECORD {
-            return Err("no snapshot can be read and the log before it was given back; restore a backup");
-        }
         let record = Record::decode(body).ok_or("it is no record of this version")?;
         if state.replay(lsn, &record) { Ok(()) } else { Err("it contradicts the state before it") }
     };
@@ -56,16 +55,23 @@ fn log_options(options: &Options) -> LogOptions {
     LogOptions { preparation, ..options.log.clone() }
 }
 
-/// The newest snapshot that can be read. Those that cannot are taken off the list and stay in the folder.
+/// The newest snapshot that can be read. Those that cannot are taken off the list and stay in the folder. A disk that
+/// fails to read one is an error only when there is no other: then what it holds may still be whole.
 fn load_newest(disk: &dyn Disk, snapshots: &mut Vec<SnapshotFile>) -> Result<(State, Option<Lsn>), Error> {
+    let mut unread = None;
     while let Some(newest) = snapshots.first() {
         let mut state = State::default();
         state.begin_recovery();
         match snapshot::load(disk, newest, &mut state) {
             Ok(()) => return Ok((state, Some(newest.from))),
-            Err(error) if *error.kind() == ErrorKind::Io => return Err(error),
-            Err(_) => drop(snapshots.remove(0)),
+            Err(error) => {
+                snapshots.remove(0);
+                unread = unread.or(Some(error).filter(|error| *error.kind() == ErrorKind::Io));
+            }
         }
+    }
+    if let Some(error) = unread {
+        return Err(error);
     }
     let mut state = State::default();
     state.begin_recovery();

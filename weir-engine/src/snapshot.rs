@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind};
-use weir_log::{Disk, DiskFile, Lsn, Open};
+use weir_log::{Disk, DiskFile, Lsn, Open, read_full};
 
 use crate::admission::COUNTED_MAX;
 use crate::block::{Block, BlockHead};
@@ -88,10 +88,13 @@ pub(crate) fn headroom(segment_bytes: u64, newest: Option<&SnapshotFile>, behind
 
 // ---- writing -------------------------------------------------------------------------------------------------------
 
-/// Writes a snapshot while the engine goes on.
+/// Writes a snapshot while the engine goes on, or gives up when `stop` says so.
 ///
 /// Answers also what the walk over all keys counted on the way: how full of life each segment seems.
-pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error> {
+///
+/// # Errors
+/// [`ErrorKind::Closed`] when it was told to stop; [`ErrorKind::DiskFull`], [`ErrorKind::Io`], [`ErrorKind::Faulted`].
+pub(crate) fn write(shared: &Arc<Shared>, stop: &dyn Fn() -> bool) -> Result<(SnapshotFile, Guess), Error> {
     let engine = Engine::of(shared);
     let disk = &*shared.disk;
     let from = engine.turn().head();
@@ -100,7 +103,7 @@ pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error
     let path = format!("{FOLDER}/{:016x}.snap", from.0);
     let draft = format!("{path}.new");
     let mut guess = Guess::new();
-    let written = write_draft(&engine, &draft, from, &mut guess);
+    let written = write_draft(&engine, &draft, from, &mut guess, stop);
     if written.is_err() {
         // On a full disk its space is needed; if this fails too, the next start removes it.
         drop(disk.remove(&draft));
@@ -112,7 +115,13 @@ pub(crate) fn write(shared: &Arc<Shared>) -> Result<(SnapshotFile, Guess), Error
 }
 
 /// Writes a whole snapshot under a name that counts for nothing; returns its size.
-fn write_draft(engine: &Engine, draft: &str, from: Lsn, guess: &mut Guess) -> Result<u64, Error> {
+fn write_draft(
+    engine: &Engine,
+    draft: &str,
+    from: Lsn,
+    guess: &mut Guess,
+    stop: &dyn Fn() -> bool,
+) -> Result<u64, Error> {
     let failed = |error| io_error("writing a snapshot", error);
     let (disk, log) = (&*engine.shared.disk, &engine.shared.log);
     let mut out = Writer::create(disk, draft).map_err(failed)?;
@@ -120,11 +129,10 @@ fn write_draft(engine: &Engine, draft: &str, from: Lsn, guess: &mut Guess) -> Re
         buf.push(tag::BEGIN);
         put(buf, from.0);
     });
-    let head = write_keys(engine, &mut out, guess).map_err(failed)?;
+    let head = write_keys(engine, &mut out, guess, stop)?;
     let bytes = out.finish().map_err(failed)?;
     // What the snapshot has seen must not be taken back by a power cut.
     log.commit(head, weir_log::Level::Durable).map_err(crate::engine::log_error)?;
-    engine.note_flush();
     read(disk, draft, &mut Verify)?;
     Ok(bytes)
 }
@@ -133,75 +141,109 @@ pub(crate) fn remove(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<(), Err
     disk.remove(&snapshot.path).map_err(|error| io_error("removing an old snapshot", error))
 }
 
+/// Counts what [`write`] counts, and writes nothing.
+pub(crate) fn survey(shared: &Arc<Shared>, stop: &dyn Fn() -> bool) -> Result<Guess, Error> {
+    let mut guess = Guess::new();
+    walk(&Engine::of(shared), &mut guess, stop, &mut |_| Ok(()), |_, _| {})?;
+    Ok(guess)
+}
+
 /// Writes all keys, then the namespaces; returns the end of the log at that moment.
-fn write_keys(engine: &Engine, out: &mut Writer, guess: &mut Guess) -> std::io::Result<Lsn> {
-    let (mut slot, mut keys) = (0_u32, 0_u64);
+fn write_keys(
+    engine: &Engine,
+    out: &mut Writer,
+    guess: &mut Guess,
+    stop: &dyn Fn() -> bool,
+) -> Result<Lsn, Error> {
+    let mut keys = 0_u64;
+    let mut footer = Vec::new();
+    let mut write = |key: &Key| {
+        keys += 1;
+        write_key(key, out).map_err(|error| io_error("writing a snapshot", error))
+    };
+    let head = walk(engine, guess, stop, &mut write, |state, head| footer = encode_footer(state, head))?;
+    out.item(|buf| {
+        buf.append(&mut footer);
+        buf.push(tag::END);
+        put(buf, keys);
+    });
+    Ok(head)
+}
+
+/// Shows `visit` a copy of every key, copied a few at a time, then `end` the state; returns the end of the log at that
+/// moment. Counts how full of life each segment seems.
+fn walk(
+    engine: &Engine,
+    guess: &mut Guess,
+    stop: &dyn Fn() -> bool,
+    visit: &mut dyn FnMut(&Key) -> Result<(), Error>,
+    end: impl FnOnce(&State, Lsn),
+) -> Result<Lsn, Error> {
+    let segment_bytes = engine.segment_bytes();
+    let mut slot = 0_u32;
     loop {
+        if stop() {
+            return Err(ErrorKind::Closed.into());
+        }
         let mut copies = Vec::new();
         {
             let mut turn = engine.turn();
             let started = engine.clock().elapsed();
-            let end = turn.state.keys.end();
-            let last = end.min(slot.saturating_add(KEYS_PER_SLICE));
+            let last_slot = turn.state.keys.end();
+            let last = last_slot.min(slot.saturating_add(KEYS_PER_SLICE));
             while slot < last {
                 copies.extend(turn.state.keys.get(slot).cloned());
                 slot += 1;
-                if slot % 16 == 0 && (engine.clock().elapsed() - started).as_micros() > SLICE_MICROS {
+                if slot.is_multiple_of(16) && (engine.clock().elapsed() - started).as_micros() > SLICE_MICROS
+                {
                     break;
                 }
             }
-            if slot >= end && copies.is_empty() {
+            if slot >= last_slot && copies.is_empty() {
                 turn.state.written.settle();
-                write_footer(&turn.state, turn.head(), keys, out);
                 for (segment, written) in &turn.state.written.counts {
                     guess.entry(*segment).or_default().0 = *written;
                 }
-                return Ok(turn.head());
+                let head = turn.head();
+                end(&turn.state, head);
+                return Ok(head);
             }
         }
-        let segment_bytes = engine.segment_bytes();
         for key in &copies {
             if let Value::Stream(stream) = &key.value {
                 stream.count_by_segment(segment_bytes, guess);
             }
-            write_key(key, out)?;
-            keys += 1;
+            visit(key)?;
         }
     }
 }
 
-fn write_footer(state: &State, head: Lsn, keys: u64, out: &mut Writer) {
+/// What stands behind the keys, except for their number.
+fn encode_footer(state: &State, head: Lsn) -> Vec<u8> {
     // The next record may begin right at the head, and is not in here.
     let stamp = head.0 - 1;
+    let mut footer = Vec::new();
+    let buf = &mut footer;
     for (no, space) in state.namespaces.iter().enumerate() {
-        out.item(|buf| {
-            buf.push(tag::NAMESPACE);
-            put(buf, no as u64);
-            put_bytes(buf, &space.name);
-            put(buf, space.next_gpos);
-            put(buf, space.last_at);
-        });
+        buf.push(tag::NAMESPACE);
+        put(buf, no as u64);
+        put_bytes(buf, &space.name);
+        put(buf, space.next_gpos);
+        put(buf, space.last_at);
     }
-    out.item(|buf| {
-        buf.push(tag::DIRECTORY);
-        put(buf, stamp);
-        put(buf, state.next_key);
-        put(buf, state.directory.len() as u64);
-        state.directory.iter().for_each(|inner| put(buf, u64::from(*inner)));
-    });
-    out.item(|buf| {
-        buf.push(tag::WRITTEN);
-        put(buf, stamp);
-        put(buf, state.written.counts.len() as u64);
-        for (segment, count) in &state.written.counts {
-            put(buf, *segment);
-            put(buf, *count);
-        }
-    });
-    out.item(|buf| {
-        buf.push(tag::END);
-        put(buf, keys);
-    });
+    buf.push(tag::DIRECTORY);
+    put(buf, stamp);
+    put(buf, state.next_key);
+    put(buf, state.directory.len() as u64);
+    state.directory.iter().for_each(|inner| put(buf, u64::from(*inner)));
+    buf.push(tag::WRITTEN);
+    put(buf, stamp);
+    put(buf, state.written.counts.len() as u64);
+    for (segment, count) in &state.written.counts {
+        put(buf, *segment);
+        put(buf, *count);
+    }
+    footer
 }
 
 fn write_key(key: &Key, out: &mut Writer) -> std::io::Result<()> {
@@ -488,11 +530,13 @@ fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     let failed = |error| io_error("reading a snapshot", error);
     let damaged = |at: u64| Error::new(ErrorKind::Corrupt).with_context(format!("{path} at byte {at}"));
     let file = disk.open(path, Open::Read).map_err(failed)?;
+    // A file that ends too early is damaged; one that cannot be read may be whole.
+    let fill = |buf: &mut [u8], at: u64| match read_full(&*file, buf, at).map_err(failed)? {
+        n if n == buf.len() => Ok(()),
+        _ => Err(damaged(at)),
+    };
     let mut header = [0; HEADER];
-    read_exact(&*file, &mut header, 0).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => damaged(0),
-        _ => failed(error),
-    })?;
+    fill(&mut header, 0)?;
     if header[..8] != MAGIC[..] || header[8..] != VERSION.to_le_bytes() {
         return Err(damaged(0));
     }
@@ -501,13 +545,13 @@ fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     let mut body = Vec::new();
     while at < end && !loader.ended {
         let mut head = [0; 8];
-        read_exact(&*file, &mut head, at).map_err(|_| damaged(at))?;
+        fill(&mut head, at)?;
         let (length, crc) = (le32(&head[..4]) as usize, le32(&head[4..]));
         if length == 0 || length > FRAME_BYTES_MAX || at + 8 + length as u64 > end {
             return Err(damaged(at));
         }
         body.resize(length, 0);
-        read_exact(&*file, &mut body, at + 8).map_err(|_| damaged(at))?;
+        fill(&mut body, at + 8)?;
         if crc32c(&body) != crc || loader.frame(&body).is_none() {
             return Err(damaged(at));
         }
@@ -528,17 +572,6 @@ pub(crate) fn seal_frames(file: &mut [u8]) {
 
 fn le32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("four bytes"))
-}
-
-fn read_exact(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> std::io::Result<()> {
-    let mut done = 0;
-    while done < buf.len() {
-        match file.read_at(&mut buf[done..], at + done as u64)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => done += n,
-        }
-    }
-    Ok(())
 }
 
 /// Puts items together to keys.

@@ -134,6 +134,8 @@ pub(crate) struct State {
     pub(crate) written: SegmentCounts,
     /// Where large keys go that were removed, so that nobody waits under the lock until they are freed.
     pub(crate) removed: Option<SyncSender<Box<Key>>>,
+    /// Records applied since the engine was opened that made others dead: trims, deletes, flushes.
+    pub(crate) removals: u64,
     hasher: foldhash::fast::FixedState,
     /// During recovery: slots by key number. Names are looked up only after it.
     recovering: Option<HashMap<u64, u32>>,
@@ -239,6 +241,7 @@ impl State {
                 Some(self.new_key(lsn, *key, *ns, name, Value::Text((*value).into())))
             }
             (Record::KeyDelete { .. }, Some(slot)) => {
+                self.removals += 1;
                 self.drop_key(slot);
                 None
             }
@@ -251,6 +254,7 @@ impl State {
                 None
             }
             (_, Some(slot)) => {
+                self.removals += u64::from(matches!(record, Record::Remove(_)));
                 let key = self.keys.get_mut(slot)?;
                 key.stamp = lsn;
                 match (&mut key.value, record) {
@@ -300,6 +304,7 @@ impl State {
     }
 
     fn flush(&mut self, lsn: Lsn, ns: u32) {
+        self.removals += 1;
         let gone: Vec<u32> = match &self.recovering {
             None => self.namespaces[ns as usize].names.iter().copied().collect(),
             Some(_) => {

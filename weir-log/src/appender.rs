@@ -114,6 +114,12 @@ impl Appender {
         queue.hand_over(&mut self.chunk, self.head);
     }
 
+    /// Puts in how far the log is durable, if that is news, so that the log moves on although nobody appends.
+    pub fn mark(&mut self) {
+        assert!(!self.in_transaction, "a mark stands between transactions");
+        self.append_watermark();
+    }
+
     fn append_watermark_when_due(&mut self) {
         if self.head - self.watermark_at >= self.log.options.watermark_bytes {
             self.append_watermark();

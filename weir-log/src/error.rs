@@ -133,6 +133,13 @@ pub enum ReadError {
     },
 }
 
+impl LogError {
+    /// Whether there was no space for something beside the log's data. It may be tried again.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if is_full(source))
+    }
+}
+
 /// Says that the disk is full, or a quota reached.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

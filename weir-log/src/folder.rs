@@ -17,6 +17,7 @@ use crate::compact::Index;
 use crate::disk::{Disk, DiskFile, Open, read_full};
 use crate::frame::{u32_at, u64_at};
 use crate::holes;
+use crate::log::Log;
 use crate::lsn::{Geometry, page_down};
 use crate::segment::{Header, HeaderError, Layout, Segment};
 use crate::{LogOptions, Lsn, OpenError};
@@ -122,6 +123,31 @@ impl Names {
 /// The file of a segment of this generation.
 pub(crate) fn path_of(no: u64, generation: u32) -> String {
     if generation == 0 { segment_path(no) } else { compacted_path(no, generation) }
+}
+
+/// What can be said about a log before it is opened.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// Size of its segments in bytes.
+    pub segment_bytes: u64,
+    /// Whether every record that was ever appended is still in it: from the first segment on none was taken away,
+    /// rewritten or given holes.
+    pub whole: bool,
+}
+
+impl Log {
+    /// What the folder `seg` of `disk` holds; None when it has no segments. Changes nothing but makes the folder.
+    pub fn look<E>(disk: &dyn Disk) -> Result<Option<Found>, OpenError<E>> {
+        disk.create_dir(SEGMENTS).map_err(disk_error(format!("making {SEGMENTS}")))?;
+        let names = Names::list(disk).map_err(disk_error(format!("listing {SEGMENTS}")))?;
+        let Some((no, generation)) = names.segments.iter().next() else { return Ok(None) };
+        let first = SegmentFile::open(disk, *no, *generation, Open::Read)?;
+        let untouched = |(nth, (no, generation)): (u64, (&u64, &u32))| nth == *no && *generation == 0;
+        let whole = (0..).zip(&names.segments).all(untouched)
+            && !names.holes.iter().any(|no| names.segments.contains_key(no));
+        Ok(Some(Found { segment_bytes: first.header.segment_bytes, whole }))
+    }
 }
 
 /// The segments of the folder, lowest first, and what else matters at an open.

@@ -12,7 +12,8 @@
 //! * Records between [`Appender::begin`] and [`Appender::end`] are found together or not at all.
 //! * After a failed write or flush nothing is written any more, and no flush is ever tried again.
 //!
-//! The crate stores bytes and never looks inside; it reads no clock except to measure how long the disk takes.
+//! The crate stores bytes and never looks inside. It reads the clock to measure how long the disk takes and how long
+//! something has been waiting for a flush; nothing that is stored depends on it.
 
 mod appender;
 mod check;
@@ -41,8 +42,9 @@ mod writer;
 pub use appender::Appender;
 pub use check::{CheckReport, Finding, Severity, check};
 pub use compact::{Compacted, Compaction};
-pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, Open, RealDisk};
+pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, Open, RealDisk, read_full};
 pub use error::{LogError, OpenError, ReadError};
+pub use folder::Found;
 pub use log::{Level, Log, Opened};
 pub use lsn::Lsn;
 pub use options::{LogOptions, Preparation};
@@ -51,4 +53,4 @@ pub use recovery::{RecoveryReport, Replay, Salts};
 pub use repair::{RepairReport, repair};
 pub use segment::{SegmentInfo, SegmentState};
 pub use space::Room;
-pub use stats::LogStats;
+pub use stats::{Elapsed, LogStats};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::error::{beside, is_full};
@@ -46,6 +47,9 @@ pub struct Log {
     pub(crate) head: AtomicU64,
     pub(crate) written: AtomicU64,
     pub(crate) durable: AtomicU64,
+    /// When the oldest write that is not flushed was handed over, in microseconds of `options.elapsed`, or a little
+    /// earlier. Says nothing while everything is durable.
+    pub(crate) unflushed_since: AtomicU64,
     pub(crate) fault: Fault,
     pub(crate) ring: Ring,
     pub(crate) buffers: Buffers,
@@ -67,6 +71,20 @@ impl Log {
     /// Everything below is flushed.
     pub fn durable(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// How long something that was written has been waiting to be flushed; zero when everything is durable.
+    pub fn unflushed_for(&self) -> Duration {
+        if self.durable() >= self.written() {
+            return Duration::ZERO;
+        }
+        let since = self.unflushed_since.load(Ordering::Acquire);
+        Duration::from_micros(self.options.elapsed.micros().saturating_sub(since))
+    }
+
+    /// Whether the disk was full when it was last asked for space.
+    pub fn is_full(&self) -> bool {
+        self.space.is_full()
     }
 
     /// Whether a write or flush has failed; nothing is written any more then.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::lsn::{Lsn, PAGE};
+use crate::stats::Elapsed;
 
 /// How space ahead of the writer is prepared.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -42,6 +43,8 @@ pub struct LogOptions {
     pub join_wait_max: Duration,
     /// The owner knows that everything below was durable once: a log that ends before it has rotted. Default 0.
     pub durable: Lsn,
+    /// By which [`crate::Log::unflushed_for`] goes. Default the system's.
+    pub elapsed: Elapsed,
 }
 
 impl Default for LogOptions {
@@ -57,6 +60,7 @@ impl Default for LogOptions {
             full_retry: Duration::from_millis(200),
             join_wait_max: Duration::from_micros(250),
             durable: Lsn(0),
+            elapsed: Elapsed::default(),
         }
     }
 }

@@ -197,7 +197,15 @@ impl Window<'_> {
             if holes.as_ref().is_some_and(|holes| holes::find(holes, lsn.0).is_some()) {
                 return Err(ReadError::Gone(*lsn));
             }
-            if visit(index + n, self.body(lsn.0)?).is_break() {
+            let segment = self.segment;
+            let body = match self.body(lsn.0) {
+                // Its space may have been given back since we looked.
+                Err(ReadError::Damaged { .. }) if segment.is_hole(lsn.0) => {
+                    return Err(ReadError::Gone(*lsn));
+                }
+                body => body?,
+            };
+            if visit(index + n, body).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

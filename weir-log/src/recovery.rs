@@ -291,6 +291,7 @@ impl Recovery<'_> {
             head: AtomicU64::new(cut),
             written: AtomicU64::new(cut),
             durable: AtomicU64::new(cut),
+            unflushed_since: AtomicU64::new(0),
             fault: Fault::default(),
             buffers: Buffers::default(),
             ring: Ring::new(options.ring_size(), cut),

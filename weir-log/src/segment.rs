@@ -8,11 +8,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::LogError;
 use crate::compact::Index;
 use crate::disk::{Disk, DiskFile, Open, read_full};
+use crate::error::is_full;
 use crate::folder;
 use crate::frame::{u32_at, u64_at};
-use crate::lsn::{Geometry, PAGE, PAGE_LEN};
+use crate::holes;
+use crate::log::Fault;
+use crate::lsn::{Geometry, PAGE, PAGE_LEN, page_down};
 
 const MAGIC: &[u8; 8] = b"weir-log";
 const FORMAT: u32 = 1;
@@ -154,6 +158,8 @@ pub(crate) struct Segment {
     pub(crate) layout: Layout,
     /// Bytes from the beginning of the file that are really allocated.
     filled: AtomicU64,
+    /// Held while the file is flushed: the system tells of a failure once, and everybody has to hear of it.
+    flushing: Mutex<()>,
     /// Held while zeroes are written and while the writer goes beyond `filled`, so that zeroes never land on records.
     fill: Mutex<()>,
 }
@@ -193,8 +199,8 @@ impl Segment {
         layout: Layout,
     ) -> Self {
         let Header { no, salt, generation, segment_bytes, .. } = *header;
-        let (filled, fill) = (AtomicU64::new(segment_bytes), Mutex::new(()));
-        Self { no, base: geometry.base(no), salt, generation, path, file, layout, filled, fill }
+        let (filled, fill, flushing) = (AtomicU64::new(segment_bytes), Mutex::new(()), Mutex::new(()));
+        Self { no, base: geometry.base(no), salt, generation, path, file, layout, filled, fill, flushing }
     }
 
     pub(crate) fn filled(&self) -> u64 {
@@ -214,6 +220,11 @@ impl Segment {
             }
             _ => None,
         }
+    }
+
+    /// Whether what stood at the address `at` was given back.
+    pub(crate) fn is_hole(&self, at: u64) -> bool {
+        self.holes().is_some_and(|holes| holes::find(&holes, at).is_some())
     }
 
     pub(crate) fn set_holes(&self, new: Arc<[Range<u64>]>) {
@@ -236,6 +247,14 @@ impl Segment {
         Ok(())
     }
 
+    /// Flushes the file, and latches a failure. Whoever waited for a flush of somebody else's that failed fails too:
+    /// their own would succeed without the bytes that the system has dropped.
+    pub(crate) fn sync(&self, fault: &Fault) -> Result<(), LogError> {
+        let _flushing = self.flushing.lock().expect("no panic under this lock");
+        fault.check()?;
+        self.file.sync_data().map_err(|error| fault.latch(format!("flushing {}: {error}", self.path)))
+    }
+
     /// Writes zeroes behind what is allocated, up to `limit`; returns how many bytes. `zeroes` is one write.
     pub(crate) fn fill(&self, zeroes: &[u8], limit: u64) -> io::Result<u64> {
         let _filling = self.fill.lock().expect("no panic under this lock");
@@ -248,14 +267,21 @@ impl Segment {
         Ok(len)
     }
 
-    /// Allocates up to `most` bytes behind what is allocated, up to `limit`; returns how many.
+    /// Allocates up to `most` bytes behind what is allocated, up to `limit`; returns how many. Where there is not so
+    /// much, it takes less: the last pages of a disk are worth having.
     pub(crate) fn allocate(&self, most: u64, limit: u64) -> io::Result<u64> {
         let _filling = self.fill.lock().expect("no panic under this lock");
         let from = self.filled();
-        let len = limit.saturating_sub(from).min(most);
-        if len > 0 {
-            self.file.allocate(from, len)?;
-            self.filled.store(from + len, Ordering::Release);
+        let mut len = limit.saturating_sub(from).min(most);
+        while len > 0 {
+            match self.file.allocate(from, len) {
+                Err(error) if is_full(&error) && len > PAGE => len = page_down(len / 2).max(PAGE),
+                allocated => {
+                    allocated?;
+                    self.filled.store(from + len, Ordering::Release);
+                    break;
+                }
+            }
         }
         Ok(len)
     }

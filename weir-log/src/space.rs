@@ -227,8 +227,7 @@ impl Log {
         if segment.no <= self.geometry.segment_of(self.written().0) {
             return Ok(());
         }
-        let latch = |error| Trouble::Log(self.fault.latch(format!("flushing {}: {error}", segment.path)));
-        segment.file.sync_data().map_err(latch)
+        segment.sync(&self.fault).map_err(Trouble::Log)
     }
 
     pub(crate) fn update_guaranteed(&self) {

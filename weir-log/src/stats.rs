@@ -1,5 +1,7 @@
 //! Counters of a log, and the one place that measures time.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -75,6 +77,34 @@ impl Counters {
             bytes_punched: get(&self.bytes_punched),
             disk_full: false,
         }
+    }
+}
+
+/// Tells how much time has passed since some fixed moment; by default as the system measures it.
+#[derive(Clone)]
+pub struct Elapsed(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Elapsed {
+    /// Time as `elapsed` tells it, which never goes back.
+    pub fn new(elapsed: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(elapsed))
+    }
+
+    pub(crate) fn micros(&self) -> u64 {
+        u64::try_from((self.0)().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for Elapsed {
+    fn default() -> Self {
+        let start = Stopwatch::start();
+        Self::new(move || start.elapsed())
+    }
+}
+
+impl fmt::Debug for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elapsed").finish_non_exhaustive()
     }
 }
 

@@ -201,14 +201,16 @@ impl Log {
     }
 
     fn write_up_to(&self, upto: Lsn) -> Result<(), LogError> {
+        let now = self.options.elapsed.micros();
         let mut writer = self.writer();
         if self.written() >= upto {
             return Ok(());
         }
-        self.write_queued(&mut writer)
+        self.write_queued(&mut writer, now)
     }
 
     fn flush_up_to(&self, upto: Lsn) -> Result<(), LogError> {
+        let now = self.options.elapsed.micros();
         let mut gate = self.gate();
         gate.waiting += 1;
         loop {
@@ -226,7 +228,7 @@ impl Log {
         self.let_others_join();
         // Whoever waits by now has submitted before, and is served by what follows.
         let served = std::mem::take(&mut self.gate().waiting);
-        let flushed = self.flush();
+        let flushed = self.flush(now);
         let mut gate = self.gate();
         gate.leading = false;
         gate.expected = served + gate.waiting;
@@ -253,27 +255,30 @@ impl Log {
         self.gate.lock().expect("no panic under this lock")
     }
 
-    /// Writes what is queued and flushes everything that is written.
-    fn flush(&self) -> Result<(), LogError> {
+    /// Writes what is queued and flushes everything that is written. `now` is no later than now.
+    fn flush(&self, now: u64) -> Result<(), LogError> {
         let (target, segments) = {
             let mut writer = self.writer();
-            self.write_queued(&mut writer)?;
+            self.write_queued(&mut writer, now)?;
             (self.written(), std::mem::take(&mut writer.unsynced))
         };
         let watch = Stopwatch::start();
         for segment in &segments {
-            if let Err(error) = segment.file.sync_data() {
-                return Err(self.fault.latch(format!("flushing {}: {error}", segment.path)));
-            }
+            segment.sync(&self.fault)?;
         }
         self.counters.flushed(watch.elapsed());
+        // What was written since this flush began is younger. First this, then the mark: see `write_queued`.
+        self.unflushed_since.store(now, Ordering::Release);
         self.durable.fetch_max(target.0, Ordering::AcqRel);
         Ok(())
     }
 
-    /// Writes everything that is queued.
-    fn write_queued(&self, writer: &mut Writer) -> Result<(), LogError> {
+    /// Writes everything that is queued. `now` is no later than now.
+    fn write_queued(&self, writer: &mut Writer, now: u64) -> Result<(), LogError> {
         self.fault.check()?;
+        if self.durable() == self.written() {
+            self.unflushed_since.store(now, Ordering::Release);
+        }
         let mut taken = std::mem::take(&mut writer.taken);
         let submitted = {
             let mut queue = self.queue();

@@ -1,11 +1,13 @@
 //! Damaged folders: what can be recovered is, what cannot is refused with a clear word, and nothing panics.
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use weir_core::ErrorKind;
 use weir_engine::{Digests, Engine, Fsync, Options, fuzz};
-use weir_log::{Disk, MemoryDisk, Open};
+use weir_log::{Disk, DiskFile, DiskLock, Log, Lsn, MemoryDisk, Open};
 
 use crate::power_cuts::{Case, full};
 use crate::script::{Chance, Script, Step, TestClock, run, run_together, small};
@@ -228,4 +230,116 @@ fn changed_payloads_with_good_checksums_are_refused_or_open_again() {
     let payloads = fuzz::payloads_of(&seeds().folder);
     assert!(payloads.iter().all(|payload| fuzz::restore_edited(payload, &[])));
     edited("payloads", |edits| fuzz::restore_edited(&payloads[edits.len() / 6 % payloads.len()], edits));
+}
+
+/// Without a snapshot the log has to be all there: a part that was given back may have held what was acknowledged.
+#[test]
+fn without_a_snapshot_a_log_with_holes_is_refused() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk).unwrap();
+    for n in 1..=2_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.sync().unwrap();
+    drop(engine);
+    let (mut lsns, mut end) = (Vec::new(), Lsn(0));
+    let opened = Log::open(
+        Arc::new(disk.clone()),
+        small(Fsync::Always).log,
+        Box::new(|| 7),
+        None,
+        &mut |lsn, _| -> Result<(), Infallible> {
+            lsns.push(lsn);
+            Ok(())
+        },
+    );
+    let log = opened.unwrap().log;
+    for info in log.segments().iter().filter(|info| info.no == 0) {
+        end = info.end;
+    }
+    // From the middle of the first segment on: its first record is still there.
+    let from = lsns[150];
+    assert!(from < end);
+    let to = *lsns.iter().take_while(|lsn| **lsn < end).last().unwrap();
+    log.punch(0, &[from..to]).unwrap();
+    drop(log);
+    let error = open(&disk).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("no snapshot can be read"), "{error}");
+}
+
+/// A disk that fails to read what has this in its path.
+#[derive(Debug)]
+struct Unreadable(MemoryDisk, Vec<String>);
+
+#[derive(Debug)]
+struct UnreadableFile(Arc<dyn DiskFile>);
+
+impl Disk for Unreadable {
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        self.0.create_dir(path)
+    }
+    fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.0.open(path, how)?;
+        let fails = self.1.iter().any(|name| name == path);
+        Ok(if fails { Arc::new(UnreadableFile(file)) } else { file })
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn lock(&self, path: &str, contents: &str) -> io::Result<Box<dyn DiskLock>> {
+        self.0.lock(path, contents)
+    }
+    fn available(&self) -> io::Result<u64> {
+        self.0.available()
+    }
+    fn zero_fill_pays(&self) -> bool {
+        self.0.zero_fill_pays()
+    }
+}
+
+impl DiskFile for UnreadableFile {
+    /// The header can be read, what is behind it cannot.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        if at < 12 { self.0.read_at(buf, at) } else { Err(io::Error::from_raw_os_error(5)) }
+    }
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_at(bytes, at)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn punch(&self, at: u64, len: u64) -> io::Result<()> {
+        self.0.punch(at, len)
+    }
+}
+
+/// A snapshot that the disk fails to read costs time; when it fails to read both, that is the disk's failure, and
+/// nothing is said of damage.
+#[test]
+fn a_disk_that_fails_to_read_snapshots_is_no_damage() {
+    let disk = lived(14, 300, &[100, 200]);
+    let snapshots = names(&disk, "snap");
+    assert_eq!(snapshots.len(), 2);
+    let expected = Digests::default().of(&open(&disk).unwrap()).unwrap();
+    let newest = vec![snapshots[1].clone()];
+    let engine = Engine::open(Arc::new(Unreadable(disk.clone(), newest)), TestClock::new(), options());
+    assert_eq!(Digests::default().of(&engine.unwrap()).unwrap(), expected);
+    let engine = Engine::open(Arc::new(Unreadable(disk, snapshots)), TestClock::new(), options());
+    assert_eq!(*engine.unwrap_err().kind(), ErrorKind::Io);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::{EntryId, ManualClock, Timestamp};
-use weir_engine::{Engine, Options, References, Trim, TrimBound};
+use weir_engine::{Engine, EntryRef, Options, Range, References, Trim, TrimBound};
 use weir_log::{LogOptions, MemoryDisk};
 
 use crate::streams::{add, key, values};
@@ -22,9 +22,13 @@ impl Rig {
     }
 
     fn open(&self) -> Engine {
+        self.open_with(256 << 10)
+    }
+
+    fn open_with(&self, segment_bytes: u64) -> Engine {
         let options = Options {
             background: false,
-            log: LogOptions { segment_bytes: 256 << 10, ..LogOptions::default() },
+            log: LogOptions { segment_bytes, ..LogOptions::default() },
             ..Options::default()
         };
         Engine::open(Arc::new(self.disk.clone()), self.clock.clone(), options).expect("the folder opens")
@@ -104,4 +108,108 @@ fn mostly_dead_segments_are_rewritten_and_entries_keep_their_places() {
     engine.sync().unwrap();
     drop(engine);
     check(&rig.open());
+}
+
+fn trim_to(engine: &Engine, len: u64) {
+    let trim =
+        Trim { bound: TrimBound::MaxLen(len), approximate: false, limit: 0, references: References::Keep };
+    engine.ask(|turn| turn.trim(key("s"), &trim)).unwrap();
+}
+
+fn delete(engine: &Engine, doomed: &[EntryId]) {
+    for part in doomed.chunks(500) {
+        assert_eq!(engine.ask(|turn| turn.delete(key("s"), part)).unwrap(), part.len() as u64);
+    }
+}
+
+/// However many segments are dead, they go after one time of grace.
+#[test]
+fn segments_age_together() {
+    let rig = Rig::new();
+    let engine = rig.open();
+    for n in 1..=20_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.flush().unwrap();
+    let before = segments(&engine);
+    assert!(before > 15, "the run is long enough: {before}");
+    trim_to(&engine, 50);
+    engine.snapshot().unwrap();
+    add(&engine, "other", 1, "x");
+    engine.snapshot().unwrap();
+    while engine.background_step().unwrap() {}
+    assert!(segments(&engine) >= before, "nothing goes before its time");
+    rig.clock.advance(GRACE);
+    while engine.background_step().unwrap() {}
+    assert!(segments(&engine) <= 6, "{} of {before} segments are left", segments(&engine));
+}
+
+/// Where all entries of a stream are.
+fn places(engine: &Engine, name: &str) -> Vec<EntryRef> {
+    let all = Range { start: EntryId::MIN, end: EntryId::MAX, count: None, reverse: false };
+    engine.ask(|turn| turn.range(key(name), &all)).unwrap().unwrap_or_default()
+}
+
+/// Whoever asks late for entries that were deleted meanwhile gets the others, and no word of damage.
+#[test]
+fn entries_that_went_before_they_were_fetched_are_gone() {
+    // Whole segments, records out of segments, and long runs.
+    type Keeps = fn(u64) -> bool;
+    let kept: [(&str, Keeps); 3] =
+        [("whole", |n| n > 19_950), ("records", |n| n % 8 == 0), ("runs", |n| n % 1_000 < 500)];
+    for (case, keep) in kept {
+        let rig = Rig::new();
+        let engine = rig.open();
+        for n in 1..=20_000 {
+            add(&engine, "s", n, &"some value".repeat(20));
+        }
+        engine.flush().unwrap();
+        let slow = places(&engine, "s");
+        let doomed: Vec<EntryId> = (1..=20_000).filter(|n| !keep(*n)).map(|n| EntryId::new(n, 1)).collect();
+        delete(&engine, &doomed);
+        rig.settle(&engine);
+        let stats = engine.log_stats();
+        let worked = match case {
+            "whole" => segments(&engine) < 7,
+            "records" => stats.compacted > 10,
+            _ => stats.bytes_punched > 1 << 20,
+        };
+        assert!(worked, "{case}: {stats:?}");
+        for backwards in [false, true] {
+            let mut asked = slow.clone();
+            if backwards {
+                asked.reverse();
+            }
+            let mut found = Vec::new();
+            engine.fetch(&asked, &mut |nth, _| found.push(asked[nth].id.ms)).unwrap();
+            if backwards {
+                found.reverse();
+            }
+            // What is dead and was not worth taking back may still be there.
+            let missing = (1..=20_000).find(|n| keep(*n) && found.binary_search(n).is_err());
+            assert_eq!(missing, None, "{case}");
+            assert!(found.len() < 19_000, "{case}: {} are found", found.len());
+        }
+    }
+}
+
+/// The folder's own segment size counts, whatever the settings say.
+#[test]
+fn a_folder_opened_with_another_segment_size_is_reclaimed() {
+    let rig = Rig::new();
+    let engine = rig.open_with(256 << 10);
+    add(&engine, "s", 1, "x");
+    engine.sync().unwrap();
+    drop(engine);
+    let engine = rig.open_with(64 << 10);
+    for n in 2..=20_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.flush().unwrap();
+    let doomed: Vec<EntryId> =
+        (2..=20_000).filter(|n| n % 1_000 >= 500).map(|n| EntryId::new(n, 1)).collect();
+    delete(&engine, &doomed);
+    rig.settle(&engine);
+    let stats = engine.log_stats();
+    assert!(stats.bytes_punched > 1 << 20, "{stats:?}");
 }

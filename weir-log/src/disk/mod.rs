@@ -92,8 +92,8 @@ pub trait DiskLock: Send + Sync + Debug {
     fn rewrite(&self, contents: &str) -> io::Result<()>;
 }
 
-/// Fills `buf` from `at`; returns how much there was before the end of the file.
-pub(crate) fn read_full(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> io::Result<usize> {
+/// Fills `buf` from `at`; returns how much there was before the end of the file. Goes on after an interruption.
+pub fn read_full(file: &dyn DiskFile, buf: &mut [u8], at: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
         match file.read_at(&mut buf[done..], at + done as u64) {

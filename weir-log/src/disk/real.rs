@@ -30,9 +30,26 @@ impl RealDisk {
     }
 }
 
+/// The folders that get a new name in them when `path` is made, innermost first.
+fn missing_in(path: &Path) -> Vec<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        // A single name stands in the working folder.
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    path.ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .filter_map(parent)
+        .collect()
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        std::fs::create_dir_all(self.path(path))
+        let path = self.path(path);
+        let changed = missing_in(&path);
+        std::fs::create_dir_all(&path)?;
+        // The outermost last: what is durable hangs on something durable.
+        changed.iter().try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     fn open(&self, path: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
@@ -175,5 +192,24 @@ impl DiskLock for RealLock {
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(contents.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_gets_a_new_name_is_flushed() {
+        let root = std::env::temp_dir().join(format!("weir-real-disk-{}", std::process::id()));
+        std::fs::create_dir_all(&root).expect("there is a folder for temporary files");
+        let (a, b) = (root.join("a"), root.join("a/b"));
+        assert_eq!(missing_in(&b.join("")), [a.clone(), root.clone()]);
+        RealDisk::new(&b).create_dir("").expect("the folder can be made");
+        assert!(b.is_dir());
+        assert_eq!(missing_in(&b), [] as [PathBuf; 0]);
+        assert_eq!(missing_in(&b.join("seg")), [b]);
+        assert_eq!(missing_in(Path::new("no such folder here")), [Path::new(".")]);
+        std::fs::remove_dir_all(&root).expect("it is ours");
     }
 }

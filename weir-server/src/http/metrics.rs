@@ -114,6 +114,7 @@ pub static METRICS: &[Metric] = &[
         s.log.bytes_punched as f64
     }),
     counter("weir_snapshots", "snapshots written", |s| s.snapshots as f64),
+    counter("weir_snapshots_failed", "snapshots that could not be written", |s| s.snapshots_failed as f64),
     gauge("weir_disk_full", "1 while appends are refused for want of space", |s| {
         f64::from(u8::from(s.log.disk_full))
     }),

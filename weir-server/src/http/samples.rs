@@ -24,6 +24,7 @@ pub(super) struct Samples {
     pub(super) durable: u64,
     pub(super) faulted: bool,
     pub(super) snapshots: u64,
+    pub(super) snapshots_failed: u64,
     pub(super) waiting_reads: u64,
     /// Keys of each database that has any.
     pub(super) databases: Vec<(u32, u64)>,
@@ -62,6 +63,7 @@ impl Samples {
             durable: durable.0,
             faulted: engine.is_faulted(),
             snapshots: engine.snapshots_written(),
+            snapshots_failed: engine.snapshots_failed(),
             waiting_reads,
             databases,
             groups,
