@@ -21,7 +21,7 @@ mod tests;
 
 pub use app::app;
 pub use facts::Facts;
-pub use listener::{CONNECTIONS_MAX, SILENCE_MAX};
+pub use listener::{CONNECTIONS_MAX, REQUEST_MAX, SILENCE_MAX};
 pub use metrics::{METRICS, Metric, MetricKind};
 pub use samples::{GROUPS_MAX, KEYS_MAX};
 pub use server::HttpServer;
