@@ -37,12 +37,13 @@ fn line(now_micros: u64, client: &Client, args: Request<'_>) -> String {
     line
 }
 
-/// Whether a word is not to be shown: names and passwords of AUTH and of HELLO.
+/// Whether a word is not to be shown: names and passwords of AUTH and of HELLO, and the password as a setting.
 pub(crate) fn is_secret(args: Request<'_>, at: usize) -> bool {
     let is =
         |at: usize, word: &str| args.get(at).is_some_and(|given| given.eq_ignore_ascii_case(word.as_bytes()));
     let behind_auth = |at: usize| at > 2 && (is(at - 1, "auth") || at > 3 && is(at - 2, "auth"));
-    let is_password = at == 3 && is(0, "config") && is(1, "set") && is(2, "requirepass");
+    let is_value = at >= 3 && at % 2 == 1;
+    let is_password = is_value && is(0, "config") && is(1, "set") && is(at - 1, "requirepass");
     is_password || at > 0 && is(0, "auth") || is(0, "hello") && behind_auth(at)
 }
 
@@ -66,7 +67,35 @@ pub(crate) fn quote(line: &mut String, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use weir_resp::Args;
+
+    use super::{is_secret, quote};
+
+    /// Which words of a command are hidden.
+    fn hidden(command: &str) -> Vec<usize> {
+        let mut bytes = Vec::new();
+        weir_resp::command(&mut bytes, command.split(' ').collect::<Vec<_>>());
+        let (mut decoder, mut args) = (weir_resp::Decoder::new(), Args::new());
+        decoder.decode(&bytes, &mut args, &weir_resp::Limits::DEFAULT);
+        let request = args.of(&bytes);
+        (0..request.len()).filter(|at| is_secret(request, *at)).collect()
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_they_stand() {
+        for (command, wanted) in [
+            ("AUTH name secret", &[1, 2][..]),
+            ("HELLO 3 AUTH name secret SETNAME me", &[3, 4]),
+            ("CONFIG SET requirepass secret", &[3]),
+            ("config set maxclients 10000 RequirePass secret", &[5]),
+            ("CONFIG SET requirepass secret maxclients 10000 requirepass other", &[3, 7]),
+            ("CONFIG SET dir requirepass maxclients 10000", &[]),
+            ("CONFIG GET requirepass x", &[]),
+            ("CONFIG", &[]),
+        ] {
+            assert_eq!(hidden(command), wanted, "{command}");
+        }
+    }
 
     #[test]
     fn bytes_are_made_readable() {
