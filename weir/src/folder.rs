@@ -43,7 +43,16 @@ impl Holder {
 
     /// Where it serves Redis clients.
     pub(crate) fn resp(&self) -> Option<&str> {
-        self.doors.iter().find(|(name, _)| name == "resp").map(|(_, value)| &**value)
+        self.door("resp")
+    }
+
+    /// Where its HTTP door is.
+    pub(crate) fn http(&self) -> Option<&str> {
+        self.door("http")
+    }
+
+    fn door(&self, wanted: &str) -> Option<&str> {
+        self.doors.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value)
     }
 }
 

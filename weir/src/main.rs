@@ -23,7 +23,7 @@ use clap_complete::Shell;
 
 /// A durable stream broker that serves every Redis Streams client.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, about, arg_required_else_help = true)]
+#[command(name = "weir", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

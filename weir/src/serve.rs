@@ -13,6 +13,7 @@ use weir_server::http::{Facts, HttpServer};
 use weir_server::resp::{Config, Listener, Server, Stopper};
 use weir_server::{DoorStats, Identity, Limits};
 
+use crate::exit::usage;
 use crate::settings::{DataDir, Given, Settings, Written};
 use crate::{files, folder, listen, logging};
 
@@ -23,15 +24,28 @@ pub(crate) struct Args {
     given: Given,
 }
 
+/// With less than so many bytes for the buffers of all clients nobody could be served.
+const BUFFERS_MIN: usize = 32 << 20;
+
 /// What was opened, and where; all of it is closed by its owner.
 struct Doors {
     resp: Vec<Listener>,
     /// Of the addresses for Redis clients: `redis`, or `rediss` where they speak TLS.
     scheme: &'static str,
     resp_address: Option<SocketAddr>,
-    unix_socket: Option<PathBuf>,
+    unix_socket: Option<SocketFile>,
     http: Option<std::net::TcpListener>,
     http_address: Option<SocketAddr>,
+}
+
+/// The file of a Unix socket, which goes with this value: nobody answers behind it any more.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A successor replaces it if it stays.
+        drop(std::fs::remove_file(&self.0));
+    }
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -47,13 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let doors = Doors::open(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let engine = folder::open(&settings, &clock)?;
-    let unix_socket = doors.unix_socket.clone();
     let served = serve(&settings, doors, &engine, clock);
     let closed = engine.close().context("the data folder could not be closed cleanly");
-    if let Some(path) = unix_socket {
-        // The file is of no use any more; a successor replaces it if it stays.
-        drop(std::fs::remove_file(path));
-    }
     served.and(closed)
 }
 
@@ -73,10 +82,13 @@ impl Doors {
                 None => Listener::tcp(socket)?,
             });
         }
+        let mut unix_socket = None;
         if let Some(path) = &settings.unix_socket {
-            resp.push(Listener::unix(listen::unix(path)?)?);
+            let socket = listen::unix(path)?;
+            unix_socket = Some(SocketFile(path.clone()));
+            resp.push(Listener::unix(socket)?);
         }
-        Ok(Self { resp, scheme, resp_address, unix_socket: settings.unix_socket.clone(), http, http_address })
+        Ok(Self { resp, scheme, resp_address, unix_socket, http, http_address })
     }
 
     /// The addresses, one a line, as the LOCK file tells them to other programs.
@@ -85,7 +97,7 @@ impl Doors {
         if let Some(address) = self.resp_address {
             lines.push_str(&format!("resp {}://{address}\n", self.scheme));
         }
-        if let Some(path) = &self.unix_socket {
+        if let Some(SocketFile(path)) = &self.unix_socket {
             lines.push_str(&format!("unix {}\n", path.display()));
         }
         if let Some(address) = self.http_address {
@@ -98,7 +110,13 @@ impl Doors {
 /// What is shown to clients that speak TLS, if they are to.
 fn identity(settings: &Settings) -> Result<Option<Identity>> {
     match (&settings.tls_cert, &settings.tls_key) {
-        (Some(certificates), Some(key)) => Ok(Some(Identity::from_files(certificates, key)?)),
+        (Some(certificates), Some(key)) => {
+            let identity = Identity::from_files(certificates, key);
+            let refuse = |error: weir_core::Error| {
+                usage(format!("{:#}; see --tls-cert and --tls-key", anyhow!(error)))
+            };
+            identity.map(Some).map_err(refuse)
+        }
         _ => Ok(None),
     }
 }
@@ -106,8 +124,12 @@ fn identity(settings: &Settings) -> Result<Option<Identity>> {
 /// What clients may cost. Their buffers get half of the memory; the rest is for the index, the cache and the newest
 /// entries.
 fn limits(settings: &Settings) -> Limits {
-    let half = usize::try_from(settings.memory / 2).unwrap_or(usize::MAX);
-    Limits { clients: files::clients(settings.clients), buffers_bytes: half, ..Limits::default() }
+    let half = usize::try_from(settings.memory / 2).unwrap_or(usize::MAX).max(BUFFERS_MIN);
+    let default = Limits::default();
+    // The buffer of a request grows by doubling.
+    let request_bytes =
+        u32::try_from(half / 2).map_or(default.request_bytes, |most| most.min(default.request_bytes));
+    Limits { clients: files::clients(settings.clients), buffers_bytes: half, request_bytes, ..default }
 }
 
 fn serve(settings: &Settings, doors: Doors, engine: &Engine, clock: Arc<dyn Clock>) -> Result<()> {

@@ -41,6 +41,13 @@ pub(crate) struct Given {
     values: Vec<(&'static str, String)>,
 }
 
+impl Given {
+    /// As if these settings had been given as flags.
+    pub(crate) fn of(config: Option<PathBuf>, values: Vec<(&'static str, String)>) -> Self {
+        Self { config, values }
+    }
+}
+
 /// A setting's value before anybody asked what it means.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {

@@ -106,3 +106,29 @@ fn health_tells_servers_that_serve_from_those_that_are_not_there() {
     let (code, text) = health(&["--url", &url]);
     assert!(code == Some(1) && text.contains("is the server running?"), "{text}");
 }
+
+#[test]
+fn health_finds_the_server_that_holds_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let weir = Weir::start(folder.path(), &["--dir", "data", "--token", "s3cret"]);
+    std::fs::write(folder.path().join("other.toml"), "dir = 'data'\ntoken = 's3cret'\n").unwrap();
+    let health = |flags: &[&str]| {
+        let output = weir_in(folder.path(), &[&["health"], flags].concat()).output().unwrap();
+        let both = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&both).into_owned())
+    };
+    let well = (Some(0), format!("ok: http://{}\n", weir.http()));
+    assert_eq!(health(&["--dir", "data", "--token", "s3cret"]), well);
+    assert_eq!(health(&["--config", "other.toml"]), well);
+    let (code, text) = health(&["--dir", "elsewhere", "--token", "s3cret"]);
+    assert!(code != Some(0) || !text.contains(weir.http()), "{text}");
+    drop(weir);
+    let (code, text) = health(&["--url", "http://127.0.0.1:1"]);
+    assert!(code == Some(1) && text.contains("nothing answers") && text.contains("--url"), "{text}");
+    for (url, words) in
+        [("https://127.0.0.1:1", "plain HTTP"), ("here", "http://host:port"), ("none", "no address")]
+    {
+        let (code, text) = health(&["--url", url]);
+        assert!(code == Some(2) && text.contains(words) && !text.contains("or none"), "{text}");
+    }
+}

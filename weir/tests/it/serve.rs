@@ -1,7 +1,11 @@
 //! `weir serve` as an operator meets it.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Output;
+
+use rustix::process::Signal;
 
 use crate::weir::{Weir, weir_in};
 
@@ -75,6 +79,75 @@ fn a_taken_address_is_refused_before_a_folder_is_made() {
         refused(&output, 3, &[&address, setting]);
     }
     assert!(!folder.path().join("weir-data").exists());
+}
+
+#[test]
+fn a_unix_socket_goes_with_its_server_and_with_a_folder_that_cannot_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.sock");
+    let flags = ["--unix-socket", "weir.sock", "--dir", "data"];
+    let weir = Weir::start(folder.path(), &flags);
+    assert_eq!(weir.line("unix"), "weir.sock");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"PING\r\n").unwrap();
+    let mut pong = [0; 7];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"+PONG\r\n");
+    let second = ["serve", "--resp", "0", "--http", "none", "--unix-socket", "second.sock", "--dir", "data"];
+    refused(&weir_in(folder.path(), &second).output().unwrap(), 3, &["--dir"]);
+    assert!(!folder.path().join("second.sock").exists());
+    drop(stream);
+    assert_eq!(weir.terminate().0.code(), Some(0));
+    assert!(!path.exists());
+}
+
+/// Serves its certificate to whoever asks, and refuses files that hold none with the flags that named them.
+#[test]
+fn tls_is_spoken_when_there_is_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let weir = Weir::start(folder.path(), &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+    let address = weir.line("resp").strip_prefix("rediss://").unwrap();
+    // Who does not speak it learns that from an alert: content type 21.
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"PING\r\n").unwrap();
+    let mut first = [0];
+    assert!(!stream.read_exact(&mut first).is_ok_and(|()| first != [21]), "{first:?}");
+    for (cert, key) in [("none.pem", "key.pem"), ("cert.pem", "cert.pem")] {
+        let args = [
+            "serve",
+            "--dir",
+            "memory:",
+            "--resp",
+            "0",
+            "--http",
+            "none",
+            "--tls-cert",
+            cert,
+            "--tls-key",
+            key,
+        ];
+        refused(&weir_in(folder.path(), &args).output().unwrap(), 2, &["--tls-cert", "--tls-key"]);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_it_in_order_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let weir = Weir::start(folder.path(), &[]);
+    weir.call(&["XADD", "orders", "1-1", "type", "placed"]);
+    assert_eq!(weir.end_with(Signal::INT).0.code(), Some(0));
+    let again = Weir::start(folder.path(), &[]);
+    assert_eq!(again.call(&["XLEN", "orders"]).as_int(), Some(1));
+}
+
+#[test]
+fn the_help_begins_with_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = weir_in(folder.path(), &["--help"]).output().unwrap();
+    assert!(text(&help.stdout).starts_with("A durable stream broker"), "{}", text(&help.stdout));
 }
 
 #[test]

@@ -88,9 +88,14 @@ impl Weir {
     }
 
     /// Asks it to end, and waits for it; answers also what it printed after its banner.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
+        self.end_with(Signal::TERM)
+    }
+
+    /// As [`Weir::terminate`], with a signal of choice.
+    pub(crate) fn end_with(mut self, signal: Signal) -> (ExitStatus, String) {
         let pid = Pid::from_child(&self.process);
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         (self.process.wait().unwrap(), rest)
