@@ -233,42 +233,48 @@ impl Engine {
         entries: &[EntryRef],
         visit: &mut dyn FnMut(usize, EntryFields<'_>),
     ) -> Result<(), Error> {
-        let all = self.fetch_from(entries, visit, Log::read_many)?;
+        let mut visit = |nth: usize, fields: EntryFields<'_>| {
+            visit(nth, fields);
+            ControlFlow::Continue(())
+        };
+        let all = self.fetch_while(entries, true, &mut visit)?;
         debug_assert!(all, "only reads that refuse to wait find something cold");
         Ok(())
     }
 
-    /// As [`Engine::fetch`], but answers `false` instead of waiting for the disk. Entries before the one that is not
-    /// in memory were visited.
+    /// As [`Engine::fetch`], until `visit` breaks off. Unless it `may_wait`, it answers `false` instead of waiting for
+    /// the disk; entries before the one that is not in memory were visited.
     ///
     /// # Errors
     /// As [`Engine::fetch`].
-    pub fn fetch_cached(
+    pub fn fetch_while(
         &self,
         entries: &[EntryRef],
-        visit: &mut dyn FnMut(usize, EntryFields<'_>),
+        may_wait: bool,
+        visit: &mut dyn FnMut(usize, EntryFields<'_>) -> ControlFlow<()>,
     ) -> Result<bool, Error> {
-        self.fetch_from(entries, visit, Log::read_many_cached)
+        self.fetch_from(entries, visit, if may_wait { Log::read_many } else { Log::read_many_cached })
     }
 
     fn fetch_from(
         &self,
         entries: &[EntryRef],
-        visit: &mut dyn FnMut(usize, EntryFields<'_>),
+        visit: &mut dyn FnMut(usize, EntryFields<'_>) -> ControlFlow<()>,
         read: fn(&Log, &[Lsn], &mut VisitBody<'_>) -> Result<(), ReadError>,
     ) -> Result<bool, Error> {
         let (places, lsns): (Vec<usize>, Vec<Lsn>) =
             entries.iter().enumerate().filter(|(_, e)| !e.is_gone()).map(|(n, e)| (n, e.lsn)).unzip();
-        let (mut done, mut damaged) = (0, None);
-        while done < lsns.len() && damaged.is_none() {
+        let (mut done, mut damaged, mut is_over) = (0, None, false);
+        while done < lsns.len() && damaged.is_none() && !is_over {
             let from = done;
             let read = read(&self.shared.log, &lsns[from..], &mut |nth, body| {
                 let nth = from + nth;
                 match EntryRecord::decode(body) {
                     Some(record) if record.id == entries[places[nth]].id => {
-                        visit(places[nth], EntryFields { fields: record.fields, at: record.at, record });
-                        done = nth + 1;
-                        ControlFlow::Continue(())
+                        let fields = EntryFields { fields: record.fields, at: record.at, record };
+                        let flow = visit(places[nth], fields);
+                        (done, is_over) = (nth + 1, flow.is_break());
+                        flow
                     }
                     _ => {
                         damaged = Some(lsns[nth]);
@@ -307,6 +313,12 @@ impl Engine {
     #[must_use]
     pub fn mark(&self) -> Mark {
         Mark { head: self.shared.log.submitted(), level: self.level() }
+    }
+
+    /// As [`Engine::mark`], for results that wait for the disk whatever the policy.
+    #[must_use]
+    pub fn mark_durable(&self) -> Mark {
+        Mark { head: self.shared.log.submitted(), level: Level::Durable }
     }
 
     /// Waits until a mark is reached.

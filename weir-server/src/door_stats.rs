@@ -3,7 +3,7 @@
 //! The door counts for itself, without atomics, and publishes its counts once a round. So a reader sees a moment that
 //! is at most one round old, and counting costs a command nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 macro_rules! door_counts {
     ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
@@ -17,9 +17,21 @@ macro_rules! door_counts {
         #[derive(Debug, Default)]
         pub struct DoorStats {
             $($name: AtomicU64,)+
+            stopping: AtomicBool,
         }
 
         impl DoorStats {
+            /// From now on the door executes what it has received and takes no more.
+            pub(crate) fn stopping(&self) {
+                self.stopping.store(true, Ordering::Release);
+            }
+
+            /// Whether the door takes its leave.
+            #[must_use]
+            pub fn is_stopping(&self) -> bool {
+                self.stopping.load(Ordering::Acquire)
+            }
+
             /// Publishes new counts.
             pub(crate) fn publish(&self, counts: &DoorCounts) {
                 $(self.$name.store(counts.$name, Ordering::Relaxed);)+

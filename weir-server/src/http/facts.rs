@@ -42,7 +42,7 @@ impl Facts {
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::Acquire) || self.door.is_stopping()
     }
 
     pub(super) fn uptime(&self) -> Duration {

@@ -84,6 +84,11 @@ fn probes_answer_and_say_when_not_ready() {
     }
     facts.stopping();
     assert_eq!(get(&facts, "/livez", None).status, StatusCode::OK);
+    let stats = Arc::new(DoorStats::default());
+    let of_door = Arc::new(Facts::new(Engine::memory(), stats.clone(), "0.0.0-test", None));
+    assert_eq!(get(&of_door, "/readyz", None).status, StatusCode::OK);
+    stats.stopping();
+    assert_eq!(get(&of_door, "/readyz", None).status, StatusCode::SERVICE_UNAVAILABLE);
     let page = get(&facts, "/readyz", None);
     assert_eq!((page.status, &*page.text), (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"));
     assert_eq!(get(&facts, "/health", None).json()["status"], "stopping");

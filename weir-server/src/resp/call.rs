@@ -8,7 +8,7 @@ use weir_core::{EntryId, Error, ErrorKind, Timestamp};
 use weir_engine::{Cold, Engine, Halt, KeyCopy, KeyImage, KeyRef, Turn};
 use weir_resp::Request;
 
-use super::client::{Client, ClientNo};
+use super::client::{Client, ClientNo, Closing};
 use super::command::Command;
 use super::door::Door;
 use super::errors;
@@ -37,6 +37,9 @@ pub(crate) enum Stop {
     Outside(Outside),
     /// There is nothing to answer yet: the client waits.
     Wait(Box<Wait>),
+    /// There is nothing to answer before everything so far is on the disk, or so many milliseconds are over; zero =
+    /// without end.
+    Flush(u64),
 }
 
 /// What a command may have done without the engine's lock.
@@ -44,8 +47,6 @@ pub(crate) enum Stop {
 pub(crate) enum Outside {
     /// A snapshot is written.
     Snapshot,
-    /// Everything so far is brought to the disk.
-    Sync,
     /// Nothing happens for so long.
     Sleep(Duration),
 }
@@ -201,6 +202,15 @@ impl<'c> Call<'c, '_> {
     /// The entry IDs from `index` up to, not including, `end`.
     pub(crate) fn ids(&self, index: usize, end: usize) -> Result<Ids, Stop> {
         (index..end).map(|at| self.id(at)).collect()
+    }
+
+    /// Disconnects a client: the one that asked when it has its answers, another at once.
+    pub(crate) fn disconnect(&mut self, who: ClientNo) {
+        if who == self.who {
+            return self.door.close(who, Closing::AfterReplies);
+        }
+        self.door.release(who, self.turn);
+        self.door.close(who, Closing::Now);
     }
 
     /// Has something done without the engine's lock; the command is run again and comes here a second time.

@@ -1,5 +1,7 @@
 //! What the door knows of each client, apart from its socket and buffers.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,11 +86,47 @@ pub(crate) struct Multi {
     pub(crate) refused: bool,
 }
 
+/// Keys that one client may watch.
+pub(crate) const WATCHED_MAX: usize = 65_536;
+
+/// Keys that the next transaction depends on, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    keys: BTreeMap<(NamespaceNo, Box<[u8]>), WatchId>,
+    /// Heap bytes of their names, here and in the engine.
+    bytes: usize,
+}
+
+impl Watched {
+    /// Adds a key that is not watched yet, as `watch` says. Answers `false` when there are too many.
+    pub(crate) fn add(&mut self, ns: NamespaceNo, name: &[u8], watch: impl FnOnce() -> WatchId) -> bool {
+        let is_full = self.keys.len() >= WATCHED_MAX;
+        let Entry::Vacant(place) = self.keys.entry((ns, name.into())) else { return true };
+        if is_full {
+            return false;
+        }
+        place.insert(watch());
+        self.bytes += 2 * (name.len() + size_of::<(NamespaceNo, Box<[u8]>, WatchId)>());
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Takes all of them out.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = WatchId> + use<> {
+        std::mem::take(self).keys.into_values()
+    }
+}
+
 /// A read that waits.
 #[derive(Debug)]
 pub(crate) struct Blocked {
     pub(crate) waiter: WaiterId,
     pub(crate) request: ReadRequest,
+    /// Heap bytes of the request, here and in the engine.
+    pub(crate) request_bytes: usize,
     /// When it gives up, on the clock's monotonic scale.
     pub(crate) deadline: Option<Duration>,
     /// When pending rows may have become old enough for it.
@@ -114,8 +152,10 @@ pub(crate) struct Client {
     pub(crate) replies: Replies,
     pub(crate) closing: Closing,
     pub(crate) multi: Option<Box<Multi>>,
-    pub(crate) watched: Vec<WatchId>,
+    pub(crate) watched: Watched,
     pub(crate) blocked: Option<Box<Blocked>>,
+    /// Whether it waits for the disk to have what was written so far.
+    pub(crate) is_flushing: bool,
     /// Whether its next command waits for the end of a pause.
     pub(crate) is_postponed: bool,
     /// Whether it is not to be disconnected for the memory it holds.
@@ -126,6 +166,8 @@ pub(crate) struct Client {
     pub(crate) buffer_bytes: usize,
     /// Channels and patterns it has subscribed to.
     pub(crate) subscriptions: usize,
+    /// Heap bytes of their names.
+    pub(crate) subscription_bytes: usize,
     /// Answers and messages for it that were made and not rendered yet.
     pub(crate) unrendered: usize,
     /// Entries and values in answers of it that are not rendered yet, about.
@@ -163,13 +205,15 @@ impl Client {
             replies: Replies::On,
             closing: Closing::No,
             multi: None,
-            watched: Vec::new(),
+            watched: Watched::default(),
             blocked: None,
+            is_flushing: false,
             is_postponed: false,
             is_kept: false,
             leaves_no_trace: false,
             buffer_bytes: 0,
             subscriptions: 0,
+            subscription_bytes: 0,
             unrendered: 0,
             owed: 0,
             is_aside: false,
@@ -188,6 +232,14 @@ impl Client {
         &self.user.name
     }
 
+    /// Heap bytes that it holds besides its buffers, about.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let names = self.name.len() + self.lib_name.len() + self.lib_version.len();
+        let multi = self.multi.as_ref().map_or(0, |multi| multi.queued.capacity());
+        let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.request_bytes);
+        names + multi + blocked + self.watched.bytes + self.subscription_bytes
+    }
+
     /// One of its answers was rendered or begun; `pending` is the weight of those begun. What others weigh that wait for
     /// the disk is not known one by one, so it counts until the last of them is rendered.
     pub(crate) fn rendered(&mut self, pending: usize) {
@@ -204,7 +256,7 @@ impl Client {
 
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        let is_free = self.blocked.is_none() && !self.is_aside && !self.is_postponed;
+        let is_free = self.blocked.is_none() && !self.is_flushing && !self.is_aside && !self.is_postponed;
         is_free && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use weir_core::{Error, ErrorKind};
-use weir_engine::{Cold, Engine, GroupReadFrom, ReadGroup, ReadOutcome, Served, Turn};
+use weir_engine::{Cold, Engine, GroupReadFrom, Halt, ReadGroup, ReadOutcome, Served, Turn};
 use weir_resp::{Proto, Request};
 
 use super::acl::{self, Denied};
-use super::call::{Call, Fetching, Outside, Stop, Wait};
+use super::call::{Answer, Call, Fetching, Outside, Stop, Wait};
 use super::client::{Blocked, ClientNo, Multi};
 use super::command::{Command, Run, flag};
-use super::door::Door;
+use super::door::{Door, FlushWait};
 use super::errors;
 use super::latency::Event;
 use super::monitor;
@@ -39,7 +39,6 @@ impl Outside {
     pub(crate) fn perform(self, engine: &Engine) -> Result<(), Error> {
         match self {
             Self::Snapshot => engine.snapshot(),
-            Self::Sync => engine.sync(),
             Self::Sleep(time) => {
                 std::thread::sleep(time);
                 Ok(())
@@ -48,7 +47,7 @@ impl Outside {
     }
 }
 
-type RunFn = fn(&mut Call<'_, '_>) -> super::call::Answer;
+type RunFn = fn(&mut Call<'_, '_>) -> Answer;
 
 /// Executes one request of one client; its answer is in the outbox afterwards, unless the client waits.
 ///
@@ -97,27 +96,26 @@ pub(crate) fn execute(
     let answer = run(&mut call);
     turn.count_lookups(false);
     let failed = matches!(answer, Ok(Reply::Error(_)) | Err(Stop::Refused(_) | Stop::Engine(_)));
-    match answer {
-        Ok(reply) => door.answer(who, reply),
-        Err(Stop::Cold(cold)) => {
-            door.tells_state = true;
-            return Err(Pause::Cold(cold));
-        }
-        Err(Stop::Fetch(fetching)) => {
-            door.tells_state = true;
-            return Err(Pause::Fetch(fetching));
-        }
-        Err(Stop::Outside(what)) => {
-            door.tells_state = true;
-            return Err(Pause::Outside(what));
-        }
-        Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
-        Err(stop) => door.answer(who, refusal(stop)),
-    }
+    let settled = settle(door, turn, who, answer);
     door.tells_state = true;
+    settled?;
     note(door, who, command, args, failed);
     show(door, who, command, args);
     after_command(door, turn, command);
+    Ok(())
+}
+
+/// Answers a client, or has it wait.
+fn settle(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, answer: Answer) -> Result<(), Pause> {
+    match answer {
+        Ok(reply) => door.answer(who, reply),
+        Err(Stop::Cold(cold)) => return Err(Pause::Cold(cold)),
+        Err(Stop::Fetch(fetching)) => return Err(Pause::Fetch(fetching)),
+        Err(Stop::Outside(what)) => return Err(Pause::Outside(what)),
+        Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
+        Err(Stop::Flush(timeout)) => wait_for_flush(door, who, timeout),
+        Err(stop) => door.answer(who, refusal(stop)),
+    }
     Ok(())
 }
 
@@ -146,6 +144,7 @@ pub(crate) fn execute_queued(call: &mut Call<'_, '_>, args: Request<'_>) -> Repl
                 inner.door.stats.error(text);
             }
             note(inner.door, inner.who, command, args, matches!(reply, Reply::Error(_)));
+            notify::tell(call.door, call.turn);
             show(call.door, call.who, command, args);
             reply
         }
@@ -280,9 +279,7 @@ fn refuse(door: &mut Door, who: ClientNo, text: Cow<'static, [u8]>) {
 fn abort_transaction(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, why: &[u8]) {
     let client = door.client(who);
     client.multi = None;
-    for watch in std::mem::take(&mut client.watched) {
-        turn.unwatch(watch);
-    }
+    client.watched.take().for_each(|watch| turn.unwatch(watch));
     let why = why.strip_prefix(b"ERR ").unwrap_or(why);
     let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
     door.answer(who, Reply::Error(text.into()));
@@ -294,7 +291,7 @@ fn enqueue(door: &mut Door, who: ClientNo, args: Request<'_>, command: &'static 
     client.last_command = command.name;
     let multi: &mut Multi = client.multi.as_mut().expect("only called inside MULTI");
     if multi.queued.len().saturating_add(args.payload_bytes()) > most {
-        let text = "ERR the transaction is too large; raise the limit queued_bytes or send smaller ones";
+        let text = "ERR the transaction is too large; send smaller ones";
         return refuse(door, who, Cow::Borrowed(text.as_bytes()));
     }
     weir_resp::command(&mut multi.queued, args);
@@ -308,7 +305,7 @@ fn refusal(stop: Stop) -> Reply {
     match stop {
         Stop::Refused(text) => Reply::Error(text),
         Stop::Engine(error) => Reply::Error(errors::text(&error)),
-        Stop::Cold(_) | Stop::Fetch(_) | Stop::Outside(_) | Stop::Wait(_) => {
+        Stop::Cold(_) | Stop::Fetch(_) | Stop::Outside(_) | Stop::Wait(_) | Stop::Flush(_) => {
             Reply::error("ERR the command cannot wait inside a transaction")
         }
     }
@@ -345,9 +342,18 @@ fn block(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, wait: Wait) {
         Err(halt) => return door.answer(who, refusal(halt.into())),
     };
     let retry_at = wait.retry_at.map(|at| now + Duration::from_millis(at.saturating_sub(turn.now().0)));
-    let blocked = Blocked { waiter, request, deadline, retry_at };
+    let request_bytes = 2 * request.heap_bytes();
+    let blocked = Blocked { waiter, request, request_bytes, deadline, retry_at };
     door.timers.add(&blocked, who);
     door.client(who).blocked = Some(Box::new(blocked));
+}
+
+fn wait_for_flush(door: &mut Door, who: ClientNo, timeout: u64) {
+    let deadline = (timeout > 0).then(|| door.clock.elapsed() + Duration::from_millis(timeout));
+    let client = door.client(who);
+    client.is_flushing = true;
+    let wait = FlushWait { who, id: client.id, mark: None, deadline };
+    door.flush_waits.push(wait);
 }
 
 /// Asks a group read again that waits for pending rows to become old enough.
@@ -365,17 +371,22 @@ pub(crate) fn retry(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo) {
             blocked.retry_at = Some(now + Duration::from_millis(wait));
             return door.timers.add(blocked, who);
         }
+        Err(Halt::Cold(_)) => {
+            // The log has no room yet; that is being prepared.
+            blocked.retry_at = Some(now + Duration::from_millis(RETRY_PAUSE_MS));
+            return door.timers.add(blocked, who);
+        }
         Ok(outcome) => Ok(outcome),
-        Err(halt) => Err(Stop::from(halt)),
+        Err(Halt::Error(error)) => Err(error),
     };
     turn.cancel(blocked.waiter);
     let Some(blocked) = door.unblock(who) else { return };
     let reply = match outcome {
         Ok(outcome) => streams_reply(blocked.request, outcome),
-        Err(Stop::Engine(error)) if *error.kind() == ErrorKind::NoSuchGroup => {
+        Err(error) if *error.kind() == ErrorKind::NoSuchGroup => {
             Reply::Error(Cow::Owned(lost_group(turn, &blocked.request)))
         }
-        Err(stop) => refusal(stop),
+        Err(error) => Reply::Error(errors::text(&error)),
     };
     door.answer(who, reply);
 }

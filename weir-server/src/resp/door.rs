@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::Clock;
-use weir_engine::{NamespaceNo, Turn};
+use weir_engine::{Engine, Mark, NamespaceNo, Turn};
 use weir_resp::Proto;
 
 use super::acl::{self, Acl, Refusal, User};
@@ -16,7 +16,7 @@ use super::config::Config;
 use super::errors;
 use super::latency::Latency;
 use super::notify::NotifyFlags;
-use super::pending::weight;
+use super::pending::{text_bytes, weight};
 use super::pubsub::Channels;
 use super::random::Random;
 use super::reply::Reply;
@@ -64,6 +64,17 @@ pub(crate) struct Pause {
     pub(crate) writes_only: bool,
 }
 
+/// A client that waits for the disk to have what was written before it asked.
+#[derive(Debug)]
+pub(crate) struct FlushWait {
+    pub(crate) who: ClientNo,
+    pub(crate) id: u64,
+    /// What the disk has to have; known when the turn is over.
+    pub(crate) mark: Option<Mark>,
+    /// On the clock's monotonic scale.
+    pub(crate) deadline: Option<Duration>,
+}
+
 /// The shared state of one door.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -75,12 +86,14 @@ pub(crate) struct Door {
     pub(crate) counters: DoorCounts,
     /// Answers of the round, in the order they were made; they leave after the flush.
     pub(crate) outbox: Vec<Outgoing>,
-    /// Bytes of messages in the outbox, each counted for everyone who gets it.
-    pub(crate) message_bytes: usize,
+    /// Bytes of texts in the outbox: of answers, and of messages, each counted for everyone who gets it.
+    pub(crate) outbox_bytes: usize,
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
     pub(crate) pause: Option<Pause>,
+    /// Clients that wait for a flush, each once.
+    pub(crate) flush_waits: Vec<FlushWait>,
     /// Clients that wait for the end of the pause.
     pub(crate) postponed: Vec<ClientNo>,
     /// Clients that every command is shown to.
@@ -130,10 +143,11 @@ impl Door {
             timers: Timers::default(),
             counters: DoorCounts::default(),
             outbox: Vec::new(),
-            message_bytes: 0,
+            outbox_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
             pause: None,
+            flush_waits: Vec::new(),
             postponed: Vec::new(),
             monitors: BTreeSet::new(),
             notify: NotifyFlags::default(),
@@ -201,6 +215,7 @@ impl Door {
             }
         }
         client.owed += weight(&reply);
+        self.outbox_bytes += text_bytes(&reply);
         if !matches!(reply, Reply::Nothing) {
             client.unrendered += 1;
             self.outbox.push(Outgoing { to, proto, reply, is_message: false, tells_state: self.tells_state });
@@ -221,7 +236,7 @@ impl Door {
             let Some(client) = self.clients.get_mut(to) else { continue };
             client.unrendered += 1;
             if let Reply::Shared(bytes) = &reply {
-                self.message_bytes += bytes.len();
+                self.outbox_bytes += bytes.len();
             }
             self.outbox.push(Outgoing {
                 to,
@@ -239,6 +254,54 @@ impl Door {
         self.timers.remove(&blocked, no);
         self.woken.push(no);
         Some(blocked)
+    }
+
+    /// Notes what those wait for who have asked for a flush in the turns so far; answers a mark that is still to be
+    /// reached.
+    pub(crate) fn mark_flush_waits(&mut self, engine: &Engine) -> Option<Mark> {
+        let mark = engine.mark_durable();
+        let new: Vec<_> = self.flush_waits.iter_mut().filter(|wait| wait.mark.is_none()).collect();
+        let is_wanted = !new.is_empty() && !engine.is_settled(mark);
+        new.into_iter().for_each(|wait| wait.mark = Some(mark));
+        self.timers.flush_until = self.flush_waits.iter().filter_map(|wait| wait.deadline).min();
+        is_wanted.then_some(mark)
+    }
+
+    /// Answers those who wait for a flush that has ended, or whose time is over, whether everything is on the disk.
+    /// Answers whether there were some.
+    pub(crate) fn end_flush_waits(&mut self, engine: &Engine) -> bool {
+        let now = self.clock.elapsed();
+        let is_flushed = |wait: &FlushWait| wait.mark.is_some_and(|mark| engine.is_settled(mark));
+        let is_over = |wait: &FlushWait| wait.deadline.is_some_and(|deadline| deadline <= now);
+        let all = std::mem::take(&mut self.flush_waits);
+        let (ended, waiting): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|wait| is_flushed(wait) || is_over(wait));
+        self.flush_waits = waiting;
+        self.timers.flush_until = self.flush_waits.iter().filter_map(|wait| wait.deadline).min();
+        for wait in &ended {
+            let Some(client) = self.clients.get_mut(wait.who).filter(|client| client.id == wait.id) else {
+                continue;
+            };
+            client.is_flushing = false;
+            self.woken.push(wait.who);
+            let failed = wait.mark.filter(|_| is_flushed(wait)).and_then(|mark| engine.reach(mark).err());
+            let reply = match failed {
+                Some(error) => Reply::Error(errors::text(&error)),
+                None => Reply::Array(vec![Reply::flag(is_flushed(wait)), Reply::Int(0)]),
+            };
+            self.answer(wait.who, reply);
+        }
+        !ended.is_empty()
+    }
+
+    /// Ends a client's waiting for a flush; the caller answers it. `false` when it does not wait for one.
+    pub(crate) fn end_flush_wait(&mut self, who: ClientNo) -> bool {
+        let is_waiting = std::mem::take(&mut self.client(who).is_flushing);
+        if is_waiting {
+            self.flush_waits.retain(|wait| wait.who != who);
+            self.woken.push(who);
+        }
+        is_waiting
     }
 
     /// Lets clients that a pause made wait go on.
@@ -309,9 +372,8 @@ impl Door {
         if std::mem::take(&mut client.subscriptions) > 0 {
             self.channels.forget(no);
         }
-        for watch in client.watched.drain(..) {
-            turn.unwatch(watch);
-        }
+        client.subscription_bytes = 0;
+        client.watched.take().for_each(|watch| turn.unwatch(watch));
         if let Some(blocked) = client.blocked.take() {
             turn.cancel(blocked.waiter);
             self.timers.remove(&blocked, no);

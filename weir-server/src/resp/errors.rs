@@ -32,12 +32,20 @@ pub(crate) fn text(error: &Error) -> Cow<'static, [u8]> {
         }
         ErrorKind::EntryTooLarge => "ERR Elements are too large to be stored",
         ErrorKind::Faulted => FLUSH_FAILED,
+        ErrorKind::LimitReached(what) => return Cow::Owned(limit_reached(what)),
         ErrorKind::DiskFull | ErrorKind::Corrupt | ErrorKind::Io | ErrorKind::InUse => {
             return Cow::Owned(format!("MISCONF {error}").into_bytes());
         }
         _ => return Cow::Owned(format!("ERR {error}").into_bytes()),
     };
     Cow::Borrowed(text.as_bytes())
+}
+
+/// The words about a limit without its name in brackets: that is for programs that have the engine inside.
+fn limit_reached(what: &str) -> Vec<u8> {
+    let (before, rest) = what.split_once(" (").unwrap_or((what, ""));
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    format!("ERR limit reached: {before}{after}").into_bytes()
 }
 
 /// `-NOGROUP No such key 's' or consumer group 'g'`
@@ -99,4 +107,23 @@ pub(crate) fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u
         text.extend_from_slice(&shown);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_in_words_only() {
+        for (what, wanted) in [
+            ("waiting reads (waiting)", "ERR limit reached: waiting reads"),
+            (
+                "entries in one answer (reply_entries); use COUNT",
+                "ERR limit reached: entries in one answer; use COUNT",
+            ),
+            ("keys", "ERR limit reached: keys"),
+        ] {
+            assert_eq!(text(&ErrorKind::LimitReached(what).into()), wanted.as_bytes());
+        }
+    }
 }

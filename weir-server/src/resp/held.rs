@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! * Answers leave in the order of their rounds, so nobody sees what may be lost, and each client gets its own in order.
-//! * What is held is bounded by [`ANSWERS_MAX`]; beyond it the next round waits.
+//! * What is held is bounded by [`ANSWERS_MAX`] and [`BYTES_MAX`]; beyond them the next round waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,12 +22,16 @@ use super::spin::Crowd;
 
 /// Answers held at most, in all rounds together.
 const ANSWERS_MAX: usize = 65_536;
+/// Bytes of texts in them.
+const BYTES_MAX: usize = 64 << 20;
 
 /// A round that is executed and not answered.
 #[derive(Debug)]
 pub(crate) struct HeldRound {
     pub(crate) mark: Mark,
     pub(crate) answers: Vec<Outgoing>,
+    /// Bytes of texts in them.
+    pub(crate) bytes: usize,
     /// When it began to wait, on the clock's monotonic scale.
     pub(crate) since: Duration,
 }
@@ -36,8 +40,9 @@ pub(crate) struct HeldRound {
 #[derive(Debug)]
 pub(crate) struct Held {
     rounds: VecDeque<HeldRound>,
-    /// Answers in them.
+    /// Answers in them, and bytes of texts in these.
     count: usize,
+    bytes: usize,
     /// An empty list to reuse.
     spare: Vec<Outgoing>,
     waker: TaskWaker,
@@ -56,7 +61,7 @@ impl Wake for Bell {
 impl Held {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         let waker = TaskWaker::from(Arc::new(Bell(waker)));
-        Self { rounds: VecDeque::new(), count: 0, spare: Vec::new(), waker }
+        Self { rounds: VecDeque::new(), count: 0, bytes: 0, spare: Vec::new(), waker }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -66,17 +71,24 @@ impl Held {
     /// Whether a round should be held instead of waited for: others are held, or the wait is long and there are others
     /// to serve meanwhile. A single client has nothing to gain from it.
     pub(crate) fn should_hold(&self, engine: &Engine, mark: Mark, crowd: Crowd) -> bool {
-        if self.count > ANSWERS_MAX {
+        if self.count > ANSWERS_MAX || self.bytes > BYTES_MAX {
             return false;
         }
         !self.is_empty() || (mark.is_durable() && crowd == Crowd::Several && !engine.is_settled(mark))
     }
 
-    /// Holds the answers of a round, leaving an empty list in their place.
-    pub(crate) fn hold(&mut self, engine: &Engine, mark: Mark, answers: &mut Vec<Outgoing>, since: Duration) {
-        let answers = std::mem::replace(answers, std::mem::take(&mut self.spare));
-        self.count += answers.len();
-        self.rounds.push_back(HeldRound { mark, answers, since });
+    /// Holds a round; answers an empty list for the answers of the next.
+    pub(crate) fn hold(&mut self, engine: &Engine, round: HeldRound) -> Vec<Outgoing> {
+        let mark = round.mark;
+        self.count += round.answers.len();
+        self.bytes += round.bytes;
+        self.rounds.push_back(round);
+        engine.reach_soon(mark, &self.waker);
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Has a mark reached by the thread that flushes, which wakes the reactor when it is.
+    pub(crate) fn want(&self, engine: &Engine, mark: Mark) {
         engine.reach_soon(mark, &self.waker);
     }
 
@@ -92,6 +104,7 @@ impl Held {
     pub(crate) fn take_first(&mut self) -> Option<HeldRound> {
         let first = self.rounds.pop_front()?;
         self.count -= first.answers.len();
+        self.bytes -= first.bytes;
         Some(first)
     }
 

@@ -142,7 +142,13 @@ impl Link {
 
     /// Whether [`Link::receive`] would find room.
     pub(crate) fn can_receive(&self, most: usize) -> bool {
-        self.start > 0 || self.end < self.input.len() || self.end < most || self.need > self.end
+        let is_growing = self.input.len() < most || self.need > self.end;
+        is_growing || self.end < self.input.len() || self.pays_to_move()
+    }
+
+    /// Whether so much was executed that moving the rest costs no more than receiving it did.
+    fn pays_to_move(&self) -> bool {
+        self.start > 0 && self.start >= self.input.len() / 2
     }
 
     /// Makes room for more input; `false` when so much is waiting that some has to be executed first.
@@ -150,7 +156,9 @@ impl Link {
         if self.input.is_empty() {
             self.input = pool.take_input();
         }
-        if self.start > 0 && (self.start == self.end || self.input.len() - self.end < CHUNK / 2) {
+        let is_short = self.input.len() - self.end < CHUNK / 2;
+        let is_in_the_way = is_short && (self.pays_to_move() || self.need > self.end);
+        if self.start > 0 && (self.start == self.end || is_in_the_way) {
             self.input.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.decoded -= self.start;
@@ -240,7 +248,7 @@ impl Link {
     ) {
         let is_next = self.pending.is_empty() && !self.is_away && self.unsent() < pause;
         let source = Source { engine, may_wait: false };
-        if is_long(&reply) || !is_next || render(&reply, proto, source, self.output(pool)) == Rendered::Cold {
+        if is_long(&reply) || !is_next || render(&reply, proto, source, self.output(pool)) != Rendered::Done {
             self.pending.push(proto, reply);
         }
     }
@@ -355,16 +363,50 @@ impl Link {
         self.accounted = 0;
     }
 
+    /// Bytes that it counted for when this was last told.
+    pub(crate) fn accounted(&self) -> usize {
+        self.accounted
+    }
+
     /// Heap bytes held, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         let buffers = self.input.capacity() + self.output.capacity() + self.args.heap_bytes();
         buffers + self.pending.heap_bytes() + self.socket.heap_bytes()
     }
 
-    /// Tells what changed in the memory held since this was last told.
-    pub(crate) fn account(&mut self, total: &mut usize) {
-        let held = self.heap_bytes();
+    /// Tells what changed in the memory held since this was last told; `others` are bytes that its client holds.
+    pub(crate) fn account(&mut self, others: usize, total: &mut usize) {
+        let held = self.heap_bytes() + others;
         *total = *total - self.accounted + held;
         self.accounted = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// However little of a full buffer is executed at a time, what is left is moved once for each half of it.
+    #[test]
+    fn a_full_buffer_is_not_moved_for_a_little_room() {
+        const MOST: usize = 4 * CHUNK;
+        let (mut peer, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut link = Link::new(Socket::Unix(mio::net::UnixStream::from_std(socket)));
+        let mut pool = Pool::default();
+        peer.write_all(&[b'x'; 2 * MOST]).unwrap();
+        while link.receive(&mut pool, MOST) != Received::Full {}
+        assert_eq!((link.end, link.input.len()), (MOST, MOST));
+        link.decoded = MOST / 2;
+        link.executed(MOST / 4);
+        assert!(!link.can_receive(MOST));
+        assert_eq!(link.receive(&mut pool, MOST), Received::Full);
+        assert_eq!(link.start, MOST / 4, "nothing was moved");
+        link.executed(MOST / 2);
+        assert!(link.can_receive(MOST));
+        assert_eq!(link.receive(&mut pool, MOST), Received::More(MOST / 2));
+        assert_eq!((link.start, link.end), (0, MOST));
     }
 }

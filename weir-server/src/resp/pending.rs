@@ -3,7 +3,9 @@
 //! A long answer is a list of places in the log until its turn comes, so that a client who asks for a million entries
 //! and reads none costs 24 bytes for each, and one who reads them never waits for all to be fetched.
 //!
-//! Invariant: the pieces of one client render to exactly the bytes its replies would render to one after the other.
+//! Invariants:
+//! * The pieces of one client render to exactly the bytes its replies would render to one after the other.
+//! * A piece has about [`FETCHED_MAX`] bytes, or one entry if that is longer.
 
 use std::collections::VecDeque;
 
@@ -11,16 +13,14 @@ use weir_core::Error;
 use weir_engine::{Delivery, Entries, EntryRef};
 use weir_resp::Proto;
 
-use super::render::{Fault, Rendered, Renderer, Source, render};
+use super::render::{FETCHED_MAX, Fault, Rendered, Renderer, Source, render};
 use super::reply::{Reply, StreamsReply};
 
-/// Answers of more entries than this are rendered in pieces.
+/// Answers of more entries than this are rendered in pieces, and those of more bytes than [`FETCHED_MAX`].
 const WHOLE_MAX: usize = 64;
-/// Entries of the first piece. Later ones grow while entries are small.
+/// Entries asked for with the first piece. Later ones grow while entries are small.
 const FIRST_STEP: usize = 8;
 const STEP_MAX: usize = 1_024;
-/// Bytes that a piece should have.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// Replies of one client that are not rendered yet.
 #[derive(Debug, Default)]
@@ -62,19 +62,19 @@ impl<T> Run<T> {
         self.next == self.entries.len()
     }
 
-    /// Goes on behind the part that was rendered from `start` of `out` on. Answers whether it was cold instead; then
-    /// it is still to be rendered.
+    /// Goes on behind the entries that were rendered from `start` of `out` on. Answers whether they were cold instead;
+    /// then they are still to be rendered.
     fn passed(
         &mut self,
-        rendered: Result<(), Fault>,
+        rendered: Result<usize, Fault>,
         out: &mut Vec<u8>,
         start: usize,
     ) -> Result<bool, Error> {
         match rendered {
-            Ok(()) => {
-                self.next += self.part().len();
+            Ok(count) => {
+                self.next += count;
                 // Parts grow while they come out small, and shrink at once when they do not.
-                let is_small = out.len() - start < PIECE_BYTES;
+                let is_small = out.len() - start < FETCHED_MAX;
                 self.step = if is_small { (self.step * 2).min(STEP_MAX) } else { (self.step / 4).max(1) };
                 Ok(false)
             }
@@ -82,6 +82,7 @@ impl<T> Run<T> {
                 out.truncate(start);
                 Ok(true)
             }
+            Err(Fault::Long) => unreachable!("a part may be rendered up to anywhere"),
             Err(Fault::Failed(error)) => Err(error),
         }
     }
@@ -127,13 +128,17 @@ impl Pending {
                     self.open(proto, reply, &mut Renderer::new(out, proto, source));
                     false
                 }
-                Piece::Reply(reply) => {
-                    let is_cold = render(&reply, proto, source, out) == Rendered::Cold;
-                    if is_cold {
+                Piece::Reply(reply) => match render(&reply, proto, source, out) {
+                    Rendered::Done => false,
+                    Rendered::Cold => {
                         self.pieces.push_front((proto, Piece::Reply(reply)));
+                        true
                     }
-                    is_cold
-                }
+                    Rendered::Long => {
+                        self.open(proto, reply, &mut Renderer::new(out, proto, source));
+                        false
+                    }
+                },
                 Piece::Entries(mut run) => {
                     let rendered = Renderer::new(out, proto, source).bare_entries(run.part());
                     let is_cold = run.passed(rendered, out, start)?;
@@ -248,8 +253,18 @@ pub(crate) fn weight(reply: &Reply) -> usize {
     }
 }
 
+/// Bytes of texts in a reply; entries are places in the log until they are rendered and have none.
+pub(crate) fn text_bytes(reply: &Reply) -> usize {
+    match reply {
+        Reply::Bulk(_) | Reply::Verbatim(_) | Reply::Array(_) | Reply::Map(_) | Reply::Set(_) => {
+            heap_bytes(reply)
+        }
+        _ => 0,
+    }
+}
+
 /// Heap bytes of a reply, about.
-fn heap_bytes(reply: &Reply) -> usize {
+pub(crate) fn heap_bytes(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(bytes) | Reply::Raw(bytes) => bytes.len(),
         Reply::Shared(bytes) => bytes.len(),

@@ -17,6 +17,8 @@ use super::reply::Reply;
 
 /// Channels and patterns that one client may subscribe to.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 65_536;
+/// Bytes of the name of a channel, or of a pattern, that may be subscribed to.
+pub(crate) const NAME_MAX: usize = 64 << 10;
 
 /// Whether a name stands for itself or for all channels that match it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +37,31 @@ pub(crate) struct Channels {
 #[derive(Debug, Default)]
 struct Names {
     subscribers: BTreeMap<Box<[u8]>, BTreeSet<ClientNo>>,
-    of_client: BTreeMap<ClientNo, BTreeSet<Box<[u8]>>>,
+    of_client: BTreeMap<ClientNo, Own>,
+}
+
+/// The names of one client.
+#[derive(Debug, Default)]
+struct Own {
+    names: BTreeSet<Box<[u8]>>,
+    /// Heap bytes they take: each stands in both directions.
+    bytes: usize,
+}
+
+/// Heap bytes that a subscription takes, about.
+fn bytes_of(name: &[u8]) -> usize {
+    2 * (name.len() + size_of::<Box<[u8]>>()) + size_of::<ClientNo>()
 }
 
 impl Names {
     fn add(&mut self, name: &[u8], who: ClientNo) -> bool {
-        self.subscribers.entry(name.into()).or_default().insert(who)
-            && self.of_client.entry(who).or_default().insert(name.into())
+        let is_new = self.subscribers.entry(name.into()).or_default().insert(who);
+        if is_new {
+            let own = self.of_client.entry(who).or_default();
+            own.names.insert(name.into());
+            own.bytes += bytes_of(name);
+        }
+        is_new
     }
 
     fn remove(&mut self, name: &[u8], who: ClientNo) {
@@ -51,20 +71,26 @@ impl Names {
                 self.subscribers.remove(name);
             }
         }
-        if let Some(names) = self.of_client.get_mut(&who) {
-            names.remove(name);
-            if names.is_empty() {
+        if let Some(own) = self.of_client.get_mut(&who)
+            && own.names.remove(name)
+        {
+            own.bytes -= bytes_of(name);
+            if own.names.is_empty() {
                 self.of_client.remove(&who);
             }
         }
     }
 
     fn of(&self, who: ClientNo) -> Vec<Box<[u8]>> {
-        self.of_client.get(&who).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+        self.of_client.get(&who).map(|own| own.names.iter().cloned().collect()).unwrap_or_default()
     }
 
     fn count(&self, who: ClientNo) -> usize {
-        self.of_client.get(&who).map_or(0, BTreeSet::len)
+        self.of_client.get(&who).map_or(0, |own| own.names.len())
+    }
+
+    fn bytes(&self, who: ClientNo) -> usize {
+        self.of_client.get(&who).map_or(0, |own| own.bytes)
     }
 }
 
@@ -115,6 +141,11 @@ impl Channels {
     /// How many subscriptions a client has.
     pub(crate) fn total(&self, who: ClientNo) -> usize {
         self.channels.count(who) + self.patterns.count(who)
+    }
+
+    /// Heap bytes that a client's subscriptions take, about.
+    pub(crate) fn heap_bytes(&self, who: ClientNo) -> usize {
+        self.channels.bytes(who) + self.patterns.bytes(who)
     }
 
     /// Channels with subscribers.
@@ -202,6 +233,7 @@ mod tests {
         assert_eq!((channels.total(one), channels.subscribers(b"a"), channels.patterns()), (2, 2, 1));
         channels.forget(one);
         assert_eq!((channels.total(one), channels.subscribers(b"a"), channels.patterns()), (0, 1, 0));
+        assert_eq!((channels.heap_bytes(one), channels.heap_bytes(other)), (0, bytes_of(b"a")));
         channels.unsubscribe(Kind::Channel, b"a", other);
         assert_eq!(channels.active().count(), 0);
         assert!(channels.channels.of_client.is_empty() && channels.patterns.of_client.is_empty());

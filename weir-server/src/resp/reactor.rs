@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
-use weir_core::Clock;
+use weir_core::{Clock, Error};
 use weir_engine::{Engine, Turn};
 
 use super::client::{Client, ClientNo, Closing, Peer};
@@ -19,7 +19,7 @@ use super::dispatch;
 use super::door::Door;
 use super::held::Held;
 use super::link::{Link, Received};
-use super::pool::Pool;
+use super::pool::{CHUNK, Pool};
 use super::readers::{ForClient, Outcome, Readers, Task};
 use super::reply::Reply;
 use super::round::{Batch, Links, Round, may_queue};
@@ -327,10 +327,15 @@ impl Server {
             match received {
                 Received::More(got) | Received::All(got) => self.door.counters.input_bytes += got as u64,
                 Received::Closed => link.is_finished = true,
-                Received::Full => {}
+                // Behind a read that waits nothing is executed, so the end behind a full buffer would never be read.
+                Received::Full => {
+                    let is_blocked =
+                        self.door.clients.get(*who).is_some_and(|client| client.blocked.is_some());
+                    link.is_finished |= link.is_ending && is_blocked;
+                }
             }
-            link.account(&mut self.buffered);
             let client = self.door.clients.get_mut(*who).expect("a link has a client");
+            link.account(client.own_bytes(), &mut self.buffered);
             client.buffer_bytes = link.heap_bytes();
             if may_queue(link, client, &self.door.config.limits) {
                 link.in_queue = true;
@@ -339,7 +344,7 @@ impl Server {
                 self.door.leaving.push(*who);
             }
             link.in_readable = match received {
-                Received::More(_) | Received::Full => true,
+                Received::More(_) | Received::Full => !link.is_finished,
                 Received::All(_) => link.is_ending,
                 Received::Closed => false,
             };
@@ -422,9 +427,13 @@ impl Server {
             readers: &mut self.readers,
             held: &mut self.held,
             decode_limits,
+            rendered: 0,
         };
         let crowd = round.run(served || is_due || ticks || !gone.is_empty(), |door, turn| {
-            gone.iter().for_each(|who| door.release(*who, turn));
+            for who in &gone {
+                door.release(*who, turn);
+                door.close(*who, Closing::AfterReplies);
+            }
             turn.serve_waiters();
             dispatch::deliver_served(door, turn);
             if is_due {
@@ -446,7 +455,11 @@ impl Server {
             let Some(link) = self.links[who.index()].as_mut() else { continue };
             link.in_sending = false;
             let client = self.door.clients.get_mut(who).expect("a link has a client");
-            match link.send_some(&self.engine, &mut self.pool, limits.output_pause_bytes) {
+            // Where memory runs short, no more is rendered for a client than it takes.
+            let is_short = self.buffered > limits.buffers_bytes / 2;
+            let pause =
+                if is_short { limits.output_pause_bytes.min(CHUNK) } else { limits.output_pause_bytes };
+            match link.send_some(&self.engine, &mut self.pool, pause) {
                 Ok(sent) => {
                     self.door.counters.output_bytes += sent.bytes as u64;
                     if sent.is_unfinished {
@@ -459,19 +472,25 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(client = client.id, %error, "disconnected");
+                    // Of a peer that is gone there is nothing to tell; an answer that ends in the middle is our doing.
+                    if error.get_ref().is_some_and(|cause| cause.is::<Error>()) {
+                        let command = client.last_command;
+                        tracing::warn!(client = client.id, command, %error, "disconnected in the middle of an answer");
+                    } else {
+                        tracing::debug!(client = client.id, %error, "disconnected");
+                    }
                     client.closing = Closing::Now;
                 }
             }
             client.weigh(link.pending_weight());
-            if client.closing != Closing::No {
-                self.door.leaving.push(who);
-            } else if may_queue(link, client, limits) {
+            if client.closing == Closing::No && may_queue(link, client, limits) {
                 link.in_queue = true;
                 self.queue.push_back(who);
+            } else if client.closing != Closing::No || link.is_finished {
+                self.door.leaving.push(who);
             }
             link.give_back(&mut self.pool);
-            link.account(&mut self.buffered);
+            link.account(client.own_bytes(), &mut self.buffered);
             client.buffer_bytes = link.heap_bytes();
         }
         self.door.buffered = self.buffered;
@@ -482,7 +501,7 @@ impl Server {
 
     /// Disconnects the client that holds most memory: one that does not end its request, or take its answers.
     fn evict(&mut self) {
-        let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.heap_bytes());
+        let held = |link: &Option<Box<Link>>| link.as_ref().map_or(0, |link| link.accounted());
         let evictable = self.door.clients.iter().filter(|(_, client)| !client.is_kept).map(|(who, _)| who);
         let Some(who) = evictable.max_by_key(|who| held(&self.links[who.index()])) else { return };
         tracing::warn!(
@@ -508,13 +527,17 @@ impl Server {
                 staying.push(who);
                 continue;
             }
-            if closing == Closing::AfterReplies && !link.is_settled() && !link.is_finished {
+            // Who sends no more is answered all the same; it comes here again when there is no more to execute or send.
+            let may_go_on = closing == Closing::No && client.blocked.is_none();
+            let has_work = may_go_on && (link.can_decode() || client.is_flushing);
+            if closing != Closing::Now && (has_work || !link.is_settled()) {
                 continue;
             }
             if !is_answered {
                 self.held.forget(who);
             }
             link.release(&mut self.buffered);
+            link.socket_mut().say_goodbye();
             drop(link.socket_mut().deregister(self.poll.registry()));
             self.links[who.index()] = None;
             self.door.release(who, &mut turn);
@@ -525,6 +548,12 @@ impl Server {
 
     /// Executes what was received, answers it, and waits a little for clients to take their answers.
     fn farewell(&mut self) {
+        self.door.config.stats.stopping();
+        self.answer_the_rest();
+        self.links.iter_mut().flatten().for_each(|link| link.socket_mut().say_goodbye());
+    }
+
+    fn answer_the_rest(&mut self) {
         self.listeners.clear();
         let until = self.clock.elapsed() + FAREWELL;
         self.handle_events();
@@ -533,7 +562,8 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let is_idle = self.queue.is_empty() && self.readers.is_idle() && self.held.is_empty();
+            let waits = !self.readers.is_idle() || !self.held.is_empty() || !self.door.flush_waits.is_empty();
+            let is_idle = self.queue.is_empty() && !waits;
             let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {
                 return;

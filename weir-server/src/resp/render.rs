@@ -1,6 +1,10 @@
 //! Turning replies into bytes, after the flush of their turn.
 //!
 //! Entries are fetched from the log here: their bytes are written by now, and the engine's lock is free.
+//!
+//! Invariant: one rendering fetches [`FETCHED_MAX`] bytes of entries at most, and the entry that passes that mark.
+
+use std::ops::ControlFlow;
 
 use weir_core::Error;
 use weir_engine::{Delivery, Engine, Entries, EntryFields, EntryRef, StreamEntries};
@@ -8,6 +12,9 @@ use weir_resp::{Proto, Writer};
 
 use super::errors;
 use super::reply::{Reply, StreamsReply};
+
+/// Bytes of entries after which a rendering ends.
+pub(crate) const FETCHED_MAX: usize = 64 * 1024;
 
 /// Where the fields of entries come from.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +29,8 @@ pub(crate) struct Source<'a> {
 pub(crate) enum Fault {
     /// The disk would have to be waited for.
     Cold,
+    /// They are more than one rendering may fetch.
+    Long,
     /// They cannot be fetched.
     Failed(Error),
 }
@@ -33,10 +42,12 @@ pub(crate) enum Rendered {
     Done,
     /// To where the disk would have to be waited for.
     Cold,
+    /// Not to the end: it has to be rendered in pieces.
+    Long,
 }
 
 /// Writes a reply to the end of `out`; an error reply instead where its entries cannot be fetched, and nothing where
-/// the disk would have to be waited for.
+/// the disk would have to be waited for or it is too long.
 pub(crate) fn render(reply: &Reply, proto: Proto, source: Source<'_>, out: &mut Vec<u8>) -> Rendered {
     let start = out.len();
     match Renderer::new(out, proto, source).reply(reply) {
@@ -44,6 +55,10 @@ pub(crate) fn render(reply: &Reply, proto: Proto, source: Source<'_>, out: &mut 
         Err(Fault::Cold) => {
             out.truncate(start);
             return Rendered::Cold;
+        }
+        Err(Fault::Long) => {
+            out.truncate(start);
+            return Rendered::Long;
         }
         Err(Fault::Failed(error)) => {
             out.truncate(start);
@@ -57,11 +72,13 @@ pub(crate) fn render(reply: &Reply, proto: Proto, source: Source<'_>, out: &mut 
 pub(crate) struct Renderer<'a> {
     pub(crate) writer: Writer<'a>,
     pub(crate) source: Source<'a>,
+    /// Bytes of entries that may still be fetched; the last entry may be longer.
+    left: usize,
 }
 
 impl<'a> Renderer<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>, proto: Proto, source: Source<'a>) -> Self {
-        Self { writer: Writer::new(out, proto), source }
+        Self { writer: Writer::new(out, proto), source, left: FETCHED_MAX }
     }
 
     fn reply(&mut self, reply: &Reply) -> Result<(), Fault> {
@@ -97,7 +114,7 @@ impl<'a> Renderer<'a> {
                 ids.iter().for_each(|id| writer.entry_id(id.ms, id.seq));
             }
             Reply::Entries(entries) => return self.entries(entries),
-            Reply::Entry(entry) => return self.bare_entries(std::slice::from_ref(entry)),
+            Reply::Entry(entry) => return self.all_entries(std::slice::from_ref(entry)),
             Reply::Streams(streams) => return self.streams(streams),
             Reply::Raw(bytes) => writer.raw(bytes),
             Reply::Shared(bytes) => writer.raw(bytes),
@@ -125,11 +142,11 @@ impl<'a> Renderer<'a> {
             match entries {
                 Entries::Plain(entries) => {
                     self.stream_head(name, entries.len());
-                    self.bare_entries(entries)?;
+                    self.all_entries(entries)?;
                 }
                 Entries::Claimed(deliveries) => {
                     self.stream_head(name, deliveries.len());
-                    self.bare_deliveries(deliveries)?;
+                    all_of(deliveries.len(), self.bare_deliveries(deliveries)?)?;
                 }
             }
         }
@@ -155,16 +172,20 @@ impl<'a> Renderer<'a> {
 
     fn entries(&mut self, entries: &[EntryRef]) -> Result<(), Fault> {
         self.writer.array(entries.len());
-        self.bare_entries(entries)
+        self.all_entries(entries)
     }
 
-    /// Entries without the head of an array around them.
-    pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<(), Fault> {
+    fn all_entries(&mut self, entries: &[EntryRef]) -> Result<(), Fault> {
+        all_of(entries.len(), self.bare_entries(entries)?)
+    }
+
+    /// Entries without the head of an array around them, as many as may be fetched; how many these are.
+    pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<usize, Fault> {
         self.tailed_entries(entries, 0, |_, _| {})
     }
 
     /// Entries with what is known of earlier deliveries: `[id, fields, idle, deliveries]`.
-    pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<(), Fault> {
+    pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<usize, Fault> {
         let entries: Vec<EntryRef> = deliveries.iter().map(|delivery| delivery.entry).collect();
         self.tailed_entries(&entries, 2, |writer, index| {
             let delivery = &deliveries[index];
@@ -179,8 +200,11 @@ impl<'a> Renderer<'a> {
         entries: &[EntryRef],
         more: usize,
         mut tail: impl FnMut(&mut Writer<'_>, usize),
-    ) -> Result<(), Fault> {
-        let writer = &mut self.writer;
+    ) -> Result<usize, Fault> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let (writer, left) = (&mut self.writer, &mut self.left);
         let mut next = 0;
         let head = |writer: &mut Writer<'_>, index: usize| {
             writer.array(2 + more);
@@ -198,24 +222,28 @@ impl<'a> Renderer<'a> {
             }
             head(writer, index);
             writer.array(fields.len());
-            fields.for_each(|field| writer.bulk(field));
+            fields.for_each(|field| {
+                *left = left.saturating_sub(field.len());
+                writer.bulk(field);
+            });
             tail(writer, index);
             next = index + 1;
+            if *left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let Source { engine, may_wait } = self.source;
-        let fetched = if may_wait {
-            engine.fetch(entries, &mut visit).map(|()| true)
-        } else {
-            engine.fetch_cached(entries, &mut visit)
-        };
-        if !fetched.map_err(Fault::Failed)? {
+        if !engine.fetch_while(entries, may_wait, &mut visit).map_err(Fault::Failed)? {
             return Err(Fault::Cold);
         }
-        while next < entries.len() {
+        while next < entries.len() && *left > 0 {
             gone(writer, next);
             tail(writer, next);
             next += 1;
         }
-        Ok(())
+        Ok(next)
     }
+}
+
+/// What is to be rendered in one go is rendered wholly or not at all.
+fn all_of(wanted: usize, rendered: usize) -> Result<(), Fault> {
+    if rendered == wanted { Ok(()) } else { Err(Fault::Long) }
 }

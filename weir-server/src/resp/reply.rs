@@ -77,6 +77,18 @@ pub(crate) enum ReadRequest {
 }
 
 impl ReadRequest {
+    /// Heap bytes held, about.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        const EACH: usize = 64;
+        match self {
+            Self::Plain(read) => read.streams.iter().map(|(name, _)| name.len() + EACH).sum(),
+            Self::Group(read) => {
+                let names: usize = read.streams.iter().map(|(name, _)| name.len() + EACH).sum();
+                names + read.group.len() + read.consumer.len()
+            }
+        }
+    }
+
     /// The name of the request's stream with this index.
     pub(crate) fn stream_name(&self, index: usize) -> &[u8] {
         match self {

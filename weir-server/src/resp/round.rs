@@ -26,10 +26,13 @@ use super::readers::{ForClient, Readers, Task};
 use super::reply::Reply;
 use super::spin::Crowd;
 
-/// Bytes of messages (of subscriptions, of MONITOR) that one round may cause before they have to leave.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of texts in answers and in messages (of subscriptions, of MONITOR) that one round may make before they have to
+/// leave.
+const OUTBOX_BYTES_MAX: usize = 16 << 20;
 /// Answers and messages of one round before they have to leave.
 const OUTBOX_MAX: usize = 262_144;
+/// Bytes that are rendered at the end of one round; the rest is rendered client by client, as they are sent to.
+const RENDERED_MAX: usize = 16 << 20;
 
 /// Connections by client number.
 pub(crate) type Links = Vec<Option<Box<Link>>>;
@@ -71,6 +74,8 @@ pub(crate) struct Round<'a> {
     pub(crate) readers: &'a mut Readers,
     pub(crate) held: &'a mut Held,
     pub(crate) decode_limits: weir_resp::Limits,
+    /// Bytes that were rendered so far.
+    pub(crate) rendered: usize,
 }
 
 impl<'a> Round<'a> {
@@ -82,6 +87,7 @@ impl<'a> Round<'a> {
         while let Some(round) = self.held.take_settled(self.engine) {
             self.release(round);
         }
+        let needs_turn = self.end_flush_waits() || needs_turn;
         let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
@@ -101,10 +107,28 @@ impl<'a> Round<'a> {
                 break;
             }
         }
+        self.begin_flush_waits();
         if executed > 0 || needs_turn {
             self.finish(crowd);
         }
         crowd
+    }
+
+    /// Answers clients that have waited for a flush; whether there were some.
+    fn end_flush_waits(&mut self) -> bool {
+        !self.door.flush_waits.is_empty() && self.door.end_flush_waits(self.engine)
+    }
+
+    /// Asks for the flush that clients wait for, now that what they wait for is known.
+    fn begin_flush_waits(&mut self) {
+        if self.door.flush_waits.is_empty() {
+            return;
+        }
+        match self.door.mark_flush_waits(self.engine) {
+            Some(mark) => self.held.want(self.engine, mark),
+            None if self.door.end_flush_waits(self.engine) => self.requeue(),
+            None => {}
+        }
     }
 
     /// Decodes requests of queued clients until the batch is full.
@@ -262,11 +286,12 @@ impl<'a> Round<'a> {
     fn finish(&mut self, crowd: Crowd) {
         let since = self.door.clock.elapsed();
         self.door.stats.sample(since, &self.door.counters);
-        self.door.message_bytes = 0;
+        let bytes = std::mem::take(&mut self.door.outbox_bytes);
         let mut answers = std::mem::take(&mut self.door.outbox);
         let mark = self.engine.mark();
         if self.held.should_hold(self.engine, mark, crowd) {
-            self.held.hold(self.engine, mark, &mut answers, since);
+            let round = HeldRound { mark, answers, bytes, since };
+            answers = self.held.hold(self.engine, round);
         } else {
             while let Some(round) = self.held.take_first() {
                 self.release(round);
@@ -309,7 +334,10 @@ impl<'a> Round<'a> {
             client.rendered(link.pending_weight());
             return self.door.close(to, Closing::Now);
         }
-        link.answer(reply, proto, self.engine, self.pool, limits.output_pause_bytes);
+        let before = link.unsent();
+        let pause = if self.rendered < RENDERED_MAX { limits.output_pause_bytes } else { 0 };
+        link.answer(reply, proto, self.engine, self.pool, pause);
+        self.rendered += link.unsent() - before;
         client.rendered(link.pending_weight());
         if !link.in_sending {
             link.in_sending = true;
@@ -318,9 +346,9 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Whether so many messages wait in the outbox that they should leave before more commands are executed.
+/// Whether so much waits in the outbox that it should leave before more commands are executed.
 fn has_much_to_tell(door: &Door) -> bool {
-    door.message_bytes > MESSAGE_BYTES_MAX || door.outbox.len() > OUTBOX_MAX
+    door.outbox_bytes > OUTBOX_BYTES_MAX || door.outbox.len() > OUTBOX_MAX
 }
 
 /// Whether a client's next command should be executed soon, and nobody has noted so yet.

@@ -65,6 +65,7 @@ impl SlowLog {
     ) {
         let id = self.next_id;
         self.next_id += 1;
+        let client_name = cut(&client_name);
         self.rows.push_front(SlowCommand { id, at, took, args, address, client_name });
         self.rows.truncate(self.rows_max);
     }

@@ -139,6 +139,15 @@ impl Socket {
         matches!(self, Self::Tls(socket) if socket.session.wants_write())
     }
 
+    /// Tells the peer that this is the end, where the protocol has a word for it; as far as that goes without waiting.
+    pub(crate) fn say_goodbye(&mut self) {
+        if let Self::Tls(socket) = self {
+            socket.session.send_close_notify();
+            // A peer that takes nothing, or is gone, learns it from the connection's end.
+            drop(socket.send());
+        }
+    }
+
     /// Heap bytes held, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         if let Self::Tls(_) = self { TLS_BYTES } else { 0 }

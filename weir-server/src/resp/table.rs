@@ -55,7 +55,8 @@ pub(crate) fn find_subcommand(container: &Command, name: &[u8]) -> Option<&'stat
 
 /// A name in lower case as one number.
 fn pack(name: &[u8]) -> Option<u128> {
-    if name.is_empty() || name.len() > NAME_MAX {
+    // Shorter names are filled up with NUL, so a name that has one would be taken for another.
+    if name.is_empty() || name.len() > NAME_MAX || name.contains(&0) {
         return None;
     }
     let mut bytes = [0_u8; NAME_MAX];
@@ -77,6 +78,9 @@ mod tests {
             let upper = command.name.to_ascii_uppercase();
             assert_eq!(table.find(upper.as_bytes()).map(|found| found.name), Some(command.name));
             complete(command);
+            let rows = command.subcommands();
+            let has_help = rows.iter().any(|row| row.own_name() == "help");
+            assert!(has_help || rows.is_empty(), "errors tell of {} HELP", command.name);
             for row in command.subcommands() {
                 assert!(row.name.starts_with(&format!("{}|", command.name)), "{}", row.name);
                 assert!(matches!(row.run, Run::Call(_)), "{}", row.name);
@@ -87,6 +91,7 @@ mod tests {
             assert_eq!(table.find_next(name).map(|row| row.name), table.find(name).map(|row| row.name));
         }
         assert!(table.find_next(b"nosuch").is_none());
+        assert!(table.find(b"ping\0").is_none() && table.find(b"\0").is_none());
         assert!(table.find(b"a name that is far too long for a command").is_none());
     }
 

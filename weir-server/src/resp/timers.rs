@@ -14,6 +14,8 @@ pub(crate) struct Timers {
     retries: BTreeSet<(Duration, WaiterId, ClientNo)>,
     /// When a pause of all clients ends.
     pub(crate) pause_until: Option<Duration>,
+    /// When the first of those who wait for a flush gives up.
+    pub(crate) flush_until: Option<Duration>,
 }
 
 impl Timers {
@@ -48,7 +50,7 @@ impl Timers {
     /// When to look again.
     pub(crate) fn next(&self) -> Option<Duration> {
         let first = |times: &BTreeSet<(Duration, WaiterId, ClientNo)>| times.first().map(|(at, ..)| *at);
-        let times = [first(&self.deadlines), first(&self.retries), self.pause_until];
+        let times = [first(&self.deadlines), first(&self.retries), self.pause_until, self.flush_until];
         times.into_iter().flatten().min()
     }
 }

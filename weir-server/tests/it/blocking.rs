@@ -1,5 +1,13 @@
 //! Reads that wait: who is served, with what, when, and who is not.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_core::SystemClock;
+use weir_server::Limits;
+use weir_server::resp::Config;
+
 use crate::harness::TestServer;
 
 const ENTRY: &str = "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1";
@@ -46,6 +54,22 @@ fn group_readers_are_served_in_the_order_they_came() {
     server.until_waiting(1);
     writer.check(&[("XADD s 1-3 a 1", "$3 1-3")]);
     assert_eq!(readers[2].reply(), "*1 *2 $1 s *1 *2 $3 1-3 *2 $1 a $1 1");
+}
+
+#[test]
+fn info_counts_the_streams_that_reads_wait_for() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.check(&[("XGROUP CREATE s g $ MKSTREAM", "+OK")]);
+    let mut readers: Vec<_> = (0..3).map(|_| server.client()).collect();
+    readers[0].send("XREADGROUP GROUP g a BLOCK 0 STREAMS s >");
+    readers[1].send("XREADGROUP GROUP g b BLOCK 0 STREAMS s >");
+    readers[2].send("XREAD BLOCK 0 STREAMS s t $ $");
+    server.until_waiting(3);
+    let info = client.ask("INFO clients");
+    for line in ["blocked_clients:3", "total_blocking_keys:2", "total_blocking_keys_on_nokey:1"] {
+        assert!(info.contains(&format!(" {line} ")), "{line} in {info}");
+    }
 }
 
 #[test]
@@ -103,6 +127,23 @@ fn a_reader_that_left_is_given_nothing() {
     writer.check(&[("XADD s 1-1 a 1", "$3 1-1"), ("XPENDING s g", "*4 :0 $-1 $-1 *-1")]);
 }
 
+/// The end of a connection is noticed behind a buffer that is full and that nobody empties while the read waits.
+#[test]
+fn a_reader_that_left_with_a_full_buffer_is_given_nothing() {
+    let limits = Limits { input_bytes: 64 << 10, ..Limits::default() };
+    let server = TestServer::with(Config { limits, ..Config::default() }, Arc::new(SystemClock::new()));
+    let mut writer = server.client();
+    writer.check(&[("XGROUP CREATE s g $ MKSTREAM", "+OK")]);
+    let mut reader = server.client();
+    reader.send("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    server.until_waiting(1);
+    let ping = b"PING\r\n".repeat(14 << 10);
+    reader.send_bytes(&ping);
+    drop(reader);
+    server.until_waiting(0);
+    writer.check(&[("XADD s 1-1 a 1", "$3 1-1"), ("XPENDING s g", "*4 :0 $-1 $-1 *-1")]);
+}
+
 #[test]
 fn group_readers_learn_that_their_group_has_gone() {
     let server = TestServer::start();
@@ -148,6 +189,39 @@ fn claiming_readers_wake_when_a_row_is_old_enough() {
         reply.strip_prefix("*1 *2 $1 s *1 *4 $3 1-1 *2 $1 a $1 1 :").and_then(|r| r.strip_suffix(" :1"));
     let idle: u64 = idle.expect(&reply).parse().unwrap();
     assert!((30..5_000).contains(&idle), "{idle}");
+}
+
+/// Rows come of age for several readers at once; the claim of the first moves the log before the others are asked.
+#[test]
+fn claiming_readers_that_are_due_together_are_all_served() {
+    let (server, clock) = TestServer::with_clock();
+    let mut client = server.client();
+    client.check(&[("XGROUP CREATE s g 0 MKSTREAM", "+OK")]);
+    for nth in 1..=4 {
+        client.check(&[(&format!("XADD s {nth}-1 a 1"), &format!("$3 {nth}-1"))]);
+    }
+    assert!(client.ask("XREADGROUP GROUP g c STREAMS s >").starts_with("*1 *2 $1 s *4 "));
+    let mut readers: Vec<_> = (0..4)
+        .map(|nth| {
+            let mut reader = server.client();
+            let limits = "COUNT 1 MAXSIZE 1000 BLOCK 10000 CLAIM 300";
+            reader.send(&format!("XREADGROUP GROUP g w{nth} {limits} STREAMS s >"));
+            server.until_waiting(nth + 1);
+            reader
+        })
+        .collect();
+    clock.advance(Duration::from_millis(300));
+    let mut ids = BTreeSet::new();
+    server.until("all are served", || {
+        clock.advance(Duration::from_millis(1));
+        client.ask("PING") == "+PONG" && server.engine.turn().waiting_counts().0 == 0
+    });
+    for reader in &mut readers {
+        let reply = reader.reply();
+        let id = reply.strip_prefix("*1 *2 $1 s *1 *4 $3 ").and_then(|rest| rest.split(' ').next());
+        ids.insert(id.expect(&reply).to_owned());
+    }
+    assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["1-1", "2-1", "3-1", "4-1"]);
 }
 
 #[test]

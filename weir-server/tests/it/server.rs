@@ -178,6 +178,7 @@ fn operators() {
         ("SCRIPT FLUSH", "+OK"),
         ("SCRIPT FLUSH FOO", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option"),
         ("SCRIPT EXISTS a b", "*2 :0 :0"),
+        ("SCRIPT FOO", "-ERR unknown subcommand 'FOO'. Try SCRIPT HELP."),
         ("FUNCTION FLUSH", "+OK"),
         ("READONLY", "-ERR This instance has cluster support disabled"),
         ("CLUSTER SLOTS", "-ERR This instance has cluster support disabled"),

@@ -57,6 +57,21 @@ fn commands_and_answers_of_any_size_pass() {
     expect(&mut client, b"\r\n+PONG\r\n");
 }
 
+/// Without a word of goodbye a client could not tell the end from an attacker who cuts the connection.
+#[test]
+fn the_end_is_told() {
+    let (mut server, config) = start();
+    let (mut quitting, mut staying) = (connect(&server, &config), connect(&server, &config));
+    let mut rest = Vec::new();
+    quitting.write_all(b"QUIT\r\n").unwrap();
+    quitting.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"+OK\r\n");
+    staying.write_all(b"PING\r\n").unwrap();
+    expect(&mut staying, b"+PONG\r\n");
+    server.stop();
+    assert_eq!(staying.read(&mut [0]).unwrap(), 0);
+}
+
 #[test]
 fn waiting_reads_are_served() {
     let (server, config) = start();

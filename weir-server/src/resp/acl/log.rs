@@ -10,8 +10,8 @@ const KEPT_MAX: usize = 128;
 const SAME_MS: u64 = 60_000;
 /// How far back to look for one of the same kind.
 const SAME_LOOK: usize = 10;
-/// Bytes of a key or channel that are kept.
-const OBJECT_MAX: usize = 1_024;
+/// Bytes that are kept of a key, of a channel, of the name that somebody tried, of the line that tells of the client.
+const TEXT_MAX: usize = 1_024;
 
 /// Refusals, the latest first.
 #[derive(Debug, Default)]
@@ -40,6 +40,12 @@ pub(crate) struct Refusal {
 impl AclLog {
     /// Notes a refusal. Its number, count and times are given here.
     pub(crate) fn note(&mut self, mut refusal: Refusal, now: Timestamp) {
+        for text in [&mut refusal.object, &mut refusal.user] {
+            if text.len() > TEXT_MAX {
+                *text = text[..TEXT_MAX].into();
+            }
+        }
+        refusal.client.truncate(refusal.client.floor_char_boundary(TEXT_MAX));
         let is_same = |known: &Refusal| {
             (known.reason, known.context, &known.object, &known.user)
                 == (refusal.reason, refusal.context, &refusal.object, &refusal.user)
@@ -52,9 +58,6 @@ impl AclLog {
             known.updated = now;
             known.client = refusal.client;
             return self.refusals.push_front(known);
-        }
-        if refusal.object.len() > OBJECT_MAX {
-            refusal.object = refusal.object[..OBJECT_MAX].into();
         }
         self.refusals.push_front(Refusal {
             id: self.next_id,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::resp::acl::{self, DEFAULT, User};
 use crate::resp::call::{Answer, Call, Stop};
-use crate::resp::client::{ClientNo, Closing};
+use crate::resp::client::ClientNo;
 use crate::resp::command::{CATEGORIES, Command, Run, flag};
 use crate::resp::errors;
 use crate::resp::number::parse_i64;
@@ -122,7 +122,7 @@ fn set_user(call: &mut Call<'_, '_>) -> Answer {
     }
     for who in call.door.clients_of(name) {
         if !may_listen(call, who, &user) {
-            disconnect(call, who);
+            call.disconnect(who);
         }
     }
     Ok(Reply::Ok)
@@ -134,14 +134,6 @@ fn may_listen(call: &Call<'_, '_>, who: ClientNo, user: &User) -> bool {
         let names = call.door.channels.of(kind, who);
         names.iter().all(|name| user.may_use_channel(name, kind == Kind::Pattern))
     })
-}
-
-fn disconnect(call: &mut Call<'_, '_>, who: ClientNo) {
-    if who == call.who {
-        return call.door.close(who, Closing::AfterReplies);
-    }
-    call.door.release(who, call.turn);
-    call.door.close(who, Closing::Now);
 }
 
 static DELUSER: Command = Command {
@@ -158,7 +150,7 @@ static DELUSER: Command = Command {
             let name = call.arg(at);
             if call.door.acl.remove(name) {
                 removed += 1;
-                call.door.clients_of(name).into_iter().for_each(|who| disconnect(call, who));
+                call.door.clients_of(name).into_iter().for_each(|who| call.disconnect(who));
             }
         }
         Ok(Reply::Int(removed))

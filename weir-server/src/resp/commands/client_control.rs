@@ -76,10 +76,16 @@ fn unblock(call: &mut Call<'_, '_>) -> Answer {
     let id = call.int(2)?;
     let meant = call.door.clients.iter().find(|(_, client)| u64::try_from(id) == Ok(client.id));
     let Some(who) = meant.map(|(who, _)| who) else { return Ok(Reply::flag(false)) };
-    let Some(blocked) = call.door.unblock(who) else { return Ok(Reply::flag(false)) };
-    call.turn.cancel(blocked.waiter);
+    let unblocked = match call.door.unblock(who) {
+        Some(blocked) => {
+            call.turn.cancel(blocked.waiter);
+            Reply::NullArray
+        }
+        None if call.door.end_flush_wait(who) => Reply::Array(vec![Reply::Int(0), Reply::Int(0)]),
+        None => return Ok(Reply::flag(false)),
+    };
     let reply = match is_error {
-        false => Reply::NullArray,
+        false => unblocked,
         true => Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
     };
     call.door.answer(who, reply);

@@ -62,7 +62,7 @@ fn kill(call: &mut Call<'_, '_>) -> Answer {
     if call.len() == 3 {
         let filter = Filter { address: Some(call.arg(2)), ..Filter::default() };
         let found = filter.select(call.door);
-        found.iter().for_each(|who| disconnect(call, *who));
+        found.iter().for_each(|who| call.disconnect(*who));
         return if found.is_empty() { Err("ERR No such client".into()) } else { Ok(Reply::Ok) };
     }
     let mut filter = Filter { not: Some(call.who), ..Filter::default() };
@@ -75,7 +75,7 @@ fn kill(call: &mut Call<'_, '_>) -> Answer {
         at += 2;
     }
     let found = filter.select(call.door);
-    found.iter().for_each(|who| disconnect(call, *who));
+    found.iter().for_each(|who| call.disconnect(*who));
     Ok(Reply::count(found.len() as u64))
 }
 
@@ -111,14 +111,6 @@ fn narrow<'c>(call: &Call<'c, '_>, filter: &mut Filter<'c>, at: usize) -> Result
         return Err(errors::SYNTAX.into());
     }
     Ok(())
-}
-
-fn disconnect(call: &mut Call<'_, '_>, who: ClientNo) {
-    if who == call.who {
-        return call.door.close(who, Closing::AfterReplies);
-    }
-    call.door.release(who, call.turn);
-    call.door.close(who, Closing::Now);
 }
 
 /// Which clients are meant.
@@ -212,7 +204,7 @@ pub(crate) fn line(door: &Door, who: ClientNo) -> String {
         door.channels.count(Kind::Pattern, who),
         client.watched.len(),
         client.multi.as_ref().map_or(0, |multi| multi.queued.capacity()),
-        client.buffer_bytes + size_of::<Client>(),
+        client.buffer_bytes + client.own_bytes() + size_of::<Client>(),
         client.last_command,
         text(client.user_name()),
         if client.proto == Proto::Resp3 { 3 } else { 2 },
@@ -228,7 +220,7 @@ fn flags(door: &Door, who: ClientNo, client: &Client) -> String {
         (door.monitors.contains(&who), 'O'),
         (client.subscriptions > 0, 'P'),
         (client.multi.is_some(), 'x'),
-        (client.blocked.is_some() || client.is_postponed, 'b'),
+        (client.blocked.is_some() || client.is_flushing || client.is_postponed, 'b'),
         (client.closing == Closing::AfterReplies, 'c'),
         (client.closing == Closing::Now, 'A'),
         (matches!(client.peer, Peer::Unix), 'U'),

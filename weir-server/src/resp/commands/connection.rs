@@ -4,7 +4,7 @@ use weir_resp::Proto;
 
 use crate::resp::acl::DEFAULT;
 use crate::resp::call::{Answer, Call, Stop};
-use crate::resp::client::{Client, Closing, Replies};
+use crate::resp::client::{Client, Closing};
 use crate::resp::command::{Command, Run, flag};
 use crate::resp::door::Door;
 use crate::resp::number::parse_i64;
@@ -93,9 +93,10 @@ fn reset(call: &mut Call<'_, '_>) -> Answer {
     let user = call.door.acl.default_user().clone();
     let client = call.client();
     let fresh = Client::new(client.id, client.peer, user, client.connected_at);
-    let (lib_name, lib_version) =
-        (std::mem::take(&mut client.lib_name), std::mem::take(&mut client.lib_version));
-    *client = Client { lib_name, lib_version, replies: Replies::On, ..fresh };
+    let old = std::mem::replace(client, fresh);
+    // What it was answered before is still on its way to it.
+    (client.unrendered, client.owed, client.buffer_bytes) = (old.unrendered, old.owed, old.buffer_bytes);
+    (client.lib_name, client.lib_version) = (old.lib_name, old.lib_version);
     Ok(Reply::Simple("RESET"))
 }
 

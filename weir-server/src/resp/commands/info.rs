@@ -1,14 +1,15 @@
 //! INFO: the state of the server as lines of `name:value`.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 
 use weir_engine::NamespaceNo;
 
 use crate::resp::call::{Answer, Call};
 use crate::resp::command::{Command, Run, flag};
-use crate::resp::door::DATABASES;
+use crate::resp::door::{DATABASES, Door};
 use crate::resp::memory;
-use crate::resp::reply::Reply;
+use crate::resp::reply::{ReadRequest, Reply};
 use crate::resp::settings::fsync_word;
 use crate::resp::version::REDIS_VERSION;
 
@@ -94,10 +95,21 @@ fn clients(call: &mut Call<'_, '_>, lines: &mut Lines) {
     lines.add("connected_clients", door.clients.len());
     lines.add("cluster_connections", 0);
     lines.add("maxclients", door.config.limits.clients);
-    lines.add("blocked_clients", waiting);
+    lines.add("blocked_clients", waiting + door.flush_waits.len());
     lines.add("tracking_clients", 0);
     lines.add("total_blocking_keys", streams);
-    lines.add("total_blocking_keys_on_nokey", 0);
+    lines.add("total_blocking_keys_on_nokey", keys_of_waiting_groups(door));
+}
+
+/// Streams in which a group read waits, which ends when the stream does.
+fn keys_of_waiting_groups(door: &Door) -> usize {
+    let blocked = door.clients.iter().filter_map(|(_, client)| client.blocked.as_ref());
+    let reads = blocked.filter_map(|blocked| match &blocked.request {
+        ReadRequest::Group(read) => Some(read),
+        ReadRequest::Plain(_) => None,
+    });
+    let keys = reads.flat_map(|read| read.streams.iter().map(|(name, _)| (read.ns, &**name)));
+    keys.collect::<BTreeSet<_>>().len()
 }
 
 fn memory_section(call: &mut Call<'_, '_>, lines: &mut Lines) {

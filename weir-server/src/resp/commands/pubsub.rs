@@ -5,7 +5,7 @@ use weir_resp::Writer;
 use crate::resp::call::{Answer, Call, Stop};
 use crate::resp::command::{Command, Run, flag};
 use crate::resp::glob;
-use crate::resp::pubsub::{self, Kind, SUBSCRIPTIONS_MAX};
+use crate::resp::pubsub::{self, Kind, NAME_MAX, SUBSCRIPTIONS_MAX};
 use crate::resp::reply::Reply;
 
 const FLAGS: u32 = flag::PUBSUB | flag::LOADING | flag::STALE;
@@ -54,6 +54,9 @@ fn subscribe(call: &mut Call<'_, '_>, kind: Kind) -> Answer {
     if call.door.channels.total(who) + call.len() - 1 > SUBSCRIPTIONS_MAX {
         return Err(Stop::refused("ERR too many subscriptions of one client"));
     }
+    if (1..call.len()).any(|at| call.arg(at).len() > NAME_MAX) {
+        return Err(Stop::refused("ERR the name of a channel to subscribe to is limited to 64 KiB"));
+    }
     let mut confirmed = Vec::new();
     for at in 1..call.len() {
         let name = call.arg(at);
@@ -96,7 +99,9 @@ fn confirm(call: &mut Call<'_, '_>, confirmed: &mut Vec<u8>, name: Option<&[u8]>
 /// Confirmations are messages: CLIENT REPLY does not hold them back.
 fn finish(call: &mut Call<'_, '_>, confirmed: Vec<u8>) -> Answer {
     let total = call.door.channels.total(call.who);
-    call.client().subscriptions = total;
+    let bytes = call.door.channels.heap_bytes(call.who);
+    let client = call.client();
+    (client.subscriptions, client.subscription_bytes) = (total, bytes);
     let reply = Reply::Raw(confirmed.into());
     if call.in_exec {
         return Ok(reply);

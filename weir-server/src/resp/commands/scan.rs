@@ -13,6 +13,8 @@ use crate::resp::reply::Reply;
 const SLOTS_PER_KEY: u64 = 10;
 /// Slots looked at in one go.
 const SLICE_MAX: u64 = 1 << 16;
+/// Keys of one page, whatever was asked for: nobody else is served meanwhile.
+const PAGE_MAX: u64 = 1 << 14;
 
 const ROW: Command = Command { flags: flag::KEYSPACE | flag::READONLY, ..Command::BASE };
 
@@ -113,6 +115,7 @@ fn filter<'c>(call: &Call<'c, '_>) -> Result<Filter<'c>, Stop> {
             let count = call.int(at + 1)?;
             filter.count =
                 u64::try_from(count).ok().filter(|count| *count > 0).ok_or(Stop::refused(errors::SYNTAX))?;
+            filter.count = filter.count.min(PAGE_MAX);
         } else if call.is(at, "MATCH") {
             filter.pattern = Some(call.arg(at + 1)).filter(|pattern| *pattern != b"*");
         } else if call.is(at, "TYPE") {

@@ -143,11 +143,11 @@ pub(super) static WAITAOF: Command = Command {
         }
         check_timeout(call, 3)?;
         // Inside EXEC nothing of it is on disk yet, and nothing waits.
-        let is_flushed = local == 1 && !call.in_exec;
-        if is_flushed {
-            call.outside(Outside::Sync)?;
+        if local == 1 && !call.in_exec {
+            let timeout = u64::try_from(call.int(3)?).map_err(|_| errors::NOT_AN_INTEGER)?;
+            return Err(Stop::Flush(timeout));
         }
-        Ok(Reply::Array(vec![Reply::flag(is_flushed), Reply::Int(0)]))
+        Ok(Reply::Array(vec![Reply::Int(0), Reply::Int(0)]))
     }),
     ..WAITING
 };
@@ -188,6 +188,18 @@ pub(super) static DEBUG: Command = Command {
     ..ROW
 };
 
+const DEBUG_HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "RELOAD",
+    "    Writes a snapshot.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Says whether keys are removed when their time comes, not only when they are asked for.",
+    "SLEEP <seconds>",
+    "    Does nothing for so long.",
+    "HELP",
+    "    Print this help.",
+];
+
 fn debug(call: &mut Call<'_, '_>) -> Answer {
     if !call.door.config.debug_commands {
         return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can \
@@ -203,6 +215,8 @@ fn debug(call: &mut Call<'_, '_>) -> Answer {
         call.outside(Outside::Snapshot)?;
     } else if call.is(1, "SET-ACTIVE-EXPIRE") && call.len() == 3 {
         call.door.expires_actively = call.int(2)? != 0;
+    } else if call.is(1, "HELP") && call.len() == 2 {
+        return Ok(Reply::lines(DEBUG_HELP));
     } else {
         return Err(errors::bad_subcommand("debug", call.arg(1)).into());
     }
@@ -236,7 +250,7 @@ pub(super) static SCRIPT: Command = Command {
     arity: -2,
     flags: 0,
     summary: "a container of commands about scripts, of which there are none",
-    run: Run::Container(&[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_LOAD]),
+    run: Run::Container(&[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_LOAD]),
     ..SCRIPT_ROW
 };
 
@@ -258,6 +272,16 @@ static SCRIPT_FLUSH: Command = Command {
     ..SCRIPT_ROW
 };
 
+static SCRIPT_HELP: Command = Command {
+    name: "script|help",
+    arity: 2,
+    flags: flag::LOADING | flag::STALE | flag::SCRIPTING,
+    since: "5.0.0",
+    summary: "returns a text about the subcommands",
+    run: Run::Call(|call| Ok(call.help())),
+    ..SCRIPT_ROW
+};
+
 static SCRIPT_LOAD: Command = Command {
     name: "script|load",
     arity: 3,
@@ -273,7 +297,7 @@ pub(super) static FUNCTION: Command = Command {
     flags: 0,
     since: "7.0.0",
     summary: "a container of commands about functions, of which there are none",
-    run: Run::Container(&[&FUNCTION_FLUSH]),
+    run: Run::Container(&[&FUNCTION_FLUSH, &FUNCTION_HELP]),
     ..SCRIPT_ROW
 };
 
@@ -285,6 +309,8 @@ static FUNCTION_FLUSH: Command = Command {
     run: Run::Call(|call| flush(call, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")),
     ..SCRIPT_FLUSH
 };
+
+static FUNCTION_HELP: Command = Command { name: "function|help", since: "7.0.0", ..SCRIPT_HELP };
 
 fn flush(call: &mut Call<'_, '_>, text: &'static str) -> Answer {
     match call.len() {

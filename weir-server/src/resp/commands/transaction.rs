@@ -6,10 +6,17 @@
 use weir_resp::{Args, Decoder, Limits, Progress};
 
 use crate::resp::call::{Answer, Call, Stop};
-use crate::resp::client::Multi;
+use crate::resp::client::{ClientNo, Multi};
 use crate::resp::command::{Command, Keys, Run, flag};
 use crate::resp::dispatch::execute_queued;
+use crate::resp::pending::heap_bytes;
 use crate::resp::reply::Reply;
+
+/// Bytes of answers of one transaction, as they are before their entries are fetched; what would come then is refused.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Messages that one transaction may cause, each counted for everyone who gets it, and bytes of them; as above.
+const MESSAGES_MAX: usize = 262_144;
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 const FLAGS: u32 =
     flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::TRANSACTION | flag::AT_ONCE;
@@ -56,8 +63,10 @@ pub(super) static WATCH: Command = Command {
         }
         for at in 1..call.len() {
             let key = call.key(at);
-            let watch = call.turn.watch(key);
-            call.client().watched.push(watch);
+            let watched = &mut call.door.client(call.who).watched;
+            if !watched.add(key.ns, key.name, || call.turn.watch(key)) {
+                return Err(Stop::refused("ERR too many watched keys of one client"));
+            }
         }
         Ok(Reply::Ok)
     }),
@@ -77,9 +86,8 @@ pub(super) static UNWATCH: Command = Command {
 };
 
 fn unwatch_all(call: &mut Call<'_, '_>) {
-    for watch in std::mem::take(&mut call.client().watched) {
-        call.turn.unwatch(watch);
-    }
+    let watched = call.client().watched.take();
+    watched.for_each(|watch| call.turn.unwatch(watch));
 }
 
 pub(super) static EXEC: Command = Command {
@@ -94,9 +102,11 @@ fn exec(call: &mut Call<'_, '_>) -> Answer {
     let Some(multi) = call.client().multi.take() else {
         return Err(Stop::refused("ERR EXEC without MULTI"));
     };
-    let watched = std::mem::take(&mut call.client().watched);
-    let is_spoilt = watched.iter().any(|watch| call.turn.is_dirty(*watch));
-    watched.into_iter().for_each(|watch| call.turn.unwatch(watch));
+    let mut is_spoilt = false;
+    for watch in call.client().watched.take() {
+        is_spoilt |= call.turn.is_dirty(watch);
+        call.turn.unwatch(watch);
+    }
     if multi.refused {
         return Err(Stop::refused("EXECABORT Transaction discarded because of previous errors."));
     }
@@ -113,8 +123,13 @@ fn execute_all(call: &mut Call<'_, '_>, multi: &Multi) -> Vec<Reply> {
     let (mut decoder, mut args) = (Decoder::new(), Args::new());
     let mut replies = Vec::with_capacity(multi.count);
     let mut rest = &multi.queued[..];
+    let mut made = Made { answers: 0, messages: call.door.messages.len(), message_bytes: 0 };
     while let Progress::Complete { consumed } = decoder.decode(rest, &mut args, &Limits::DEFAULT) {
-        let reply = execute_queued(call, args.of(rest));
+        let reply = match made.is_too_much() {
+            true => Reply::error("ERR the transaction answers too much for one; send smaller ones"),
+            false => execute_queued(call, args.of(rest)),
+        };
+        made.add(&reply, &call.door.messages);
         replies.push((call.client().proto, reply));
         rest = &rest[consumed..];
     }
@@ -122,4 +137,28 @@ fn execute_all(call: &mut Call<'_, '_>, multi: &Multi) -> Vec<Reply> {
     let proto = call.client().proto;
     let in_order = replies.into_iter();
     in_order.map(|(own, reply)| if own == proto { reply } else { Reply::In(own, Box::new(reply)) }).collect()
+}
+
+/// What a transaction has made so far.
+struct Made {
+    /// Bytes of its answers.
+    answers: usize,
+    /// Messages that wait, and bytes of those that it caused.
+    messages: usize,
+    message_bytes: usize,
+}
+
+impl Made {
+    fn add(&mut self, reply: &Reply, messages: &[(ClientNo, Reply)]) {
+        self.answers += heap_bytes(reply);
+        self.message_bytes +=
+            messages[self.messages..].iter().map(|(_, reply)| heap_bytes(reply)).sum::<usize>();
+        self.messages = messages.len();
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.answers > ANSWER_BYTES_MAX
+            || self.messages > MESSAGES_MAX
+            || self.message_bytes > MESSAGE_BYTES_MAX
+    }
 }

@@ -70,10 +70,9 @@ fn rows(call: &mut Call<'_, '_>) -> Answer {
     let count = u64::try_from(call.int(at + 2)?).unwrap_or(0);
     let start = lower_bound(call.arg(at))?;
     let end = upper_bound(call.arg(at + 1))?;
-    let (key, group) = (call.key(1), call.arg(2));
+    let group = call.arg(2);
     let query = PendingQuery { group, idle_min, start, end, count, consumer: call.args.get(at + 3) };
     let rows = query_rows(call, &query)?;
-    debug_assert_eq!(key.name, call.arg(1));
     Ok(Reply::Array(rows.into_iter().map(row).collect()))
 }
 
