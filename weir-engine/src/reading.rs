@@ -17,7 +17,7 @@ use crate::group::{Group, PendingEntry};
 use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Span;
-use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
+use crate::waiting::{ReplyTo, Round, Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment: a row takes up to 40 bytes.
 pub(crate) const ROWS_PER_RECORD: usize = 1_000;
@@ -620,9 +620,10 @@ impl Core {
             self.ask_again(waiter);
         }
         for group in self.waiting.groups(ns, name) {
-            while let Some(waiter) = self.waiting.first(ns, name, &group) {
+            let mut round = Round::default();
+            while let Some(waiter) = self.waiting.next_in(ns, name, &group, &mut round) {
                 if !self.ask_again(waiter) {
-                    break;
+                    self.waiting.got_nothing(&mut round);
                 }
             }
         }

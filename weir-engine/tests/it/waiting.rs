@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{EntryId, ErrorKind, ManualClock, Timestamp};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
-    Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Namespace, NewId, ReadGroup,
+    Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
+    Options, ReadGroup,
     ReadLimits, Served,
 };
 use weir_log::faulty::FaultyDisk;
@@ -92,6 +93,56 @@ fn a_waiting_group_read_learns_that_its_group_is_gone() {
         let served = engine.turn().take_served();
         assert_eq!(served[0].result.as_ref().unwrap_err(), &ErrorKind::NoSuchGroup);
     }
+}
+
+/// A group with one pending row, and reads that wait in it, with the idle time each would claim at.
+fn waiting_to_claim(claims: &[Option<u64>]) -> (Engine, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let engine = Engine::memory_with(clock.clone(), manual());
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    add(&engine, "s", 1, "x");
+    let other = ReadGroup { consumer: b"bob".as_slice().into(), ..group_read(1) };
+    assert_eq!(engine.turn().read_group(&other).unwrap().streams.len(), 1);
+    for (token, claim_idle_min) in (0..).zip(claims) {
+        let read = ReadGroup { claim_idle_min: *claim_idle_min, ..group_read(1) };
+        engine.turn().wait_group(read, token).unwrap();
+    }
+    (engine, clock)
+}
+
+fn manual() -> Options {
+    Options { background: false, ..Options::default() }
+}
+
+fn hand_back(engine: &Engine) {
+    let ids = [EntryId::new(1, 1)];
+    let request = Nack { group: b"g", mode: NackMode::Fail, ids: &ids, deliveries: None, force: false };
+    assert_eq!(engine.turn().nack(key("s"), &request).unwrap(), 1);
+}
+
+fn tokens(engine: &Engine) -> Vec<u64> {
+    engine.turn().take_served().iter().map(|served| served.token).collect()
+}
+
+#[test]
+fn a_row_that_is_handed_back_reaches_a_claiming_read_behind_plain_ones() {
+    let hour = Some(3_600_000);
+    let (engine, _) = waiting_to_claim(&[None, None, hour, None, hour]);
+    hand_back(&engine);
+    assert_eq!(tokens(&engine), [2]);
+    add(&engine, "s", 2, "x");
+    assert_eq!(tokens(&engine), [0], "who came first gets what is new");
+    assert_eq!(engine.turn().waiting_counts().0, 3);
+}
+
+#[test]
+fn a_claiming_read_is_asked_when_one_that_wants_more_idle_rows_got_nothing() {
+    let (engine, clock) = waiting_to_claim(&[Some(60_000), None, Some(60_000), Some(90_000), Some(5_000)]);
+    clock.advance(Duration::from_secs(10));
+    // Something happens to the stream: waiting reads look at it. The row is idle for ten seconds.
+    engine.turn().group_create(key("s"), b"h", GroupStart::End, None, false).unwrap();
+    assert!(engine.turn().group_destroy(key("s"), b"h").unwrap());
+    assert_eq!(tokens(&engine), [4]);
 }
 
 fn namespace() -> (Engine, Namespace) {
