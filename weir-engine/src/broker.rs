@@ -21,7 +21,7 @@ use crate::api::{
     Append, Appended, AutoClaim, Entries, EntryRef, GroupReadFrom, GroupStart, Halt, KeyRef, NamespaceNo,
     NewId, Producer, Range, Read, ReadFrom, ReadGroup, ReadLimits, ReadOutcome,
 };
-use crate::engine::{Engine, Turn};
+use crate::engine::{AlarmId, Engine, Turn};
 use crate::mailbox::{Answer, Mailbox};
 use crate::waiting::{WaiterId, Wanted};
 
@@ -276,9 +276,11 @@ impl Namespace {
         let (refs, head) = match asked.answer {
             Answered::Now(refs) => (refs, head),
             Answered::Later(waiter, mailbox) => {
-                let until = self.engine.clock().elapsed() + wait.unwrap_or_default();
-                self.engine.alarm(until, &mailbox);
-                let waiting = Waiting { namespace: self, waiter, mailbox, until };
+                // From here on it is cancelled when this future is dropped.
+                let mut waiting = Waiting { namespace: self, waiter, mailbox, alarm: None };
+                // Who waits longer than time goes on waits without end.
+                let until = self.engine.clock().elapsed().checked_add(wait.unwrap_or_default());
+                waiting.alarm = until.map(|until| self.engine.alarm(until, &waiting.mailbox));
                 let answer = Answering(&waiting).await;
                 self.after_wait(waiter, &waiting.mailbox, answer)?
             }
@@ -299,11 +301,20 @@ struct Waiting<'a> {
     namespace: &'a Namespace,
     waiter: WaiterId,
     mailbox: Arc<Mailbox>,
-    until: Duration,
+    alarm: Option<AlarmId>,
+}
+
+impl Waiting<'_> {
+    fn is_over(&self) -> bool {
+        self.alarm.is_some_and(|(until, _)| self.namespace.engine.clock().elapsed() >= until)
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        if let Some(alarm) = self.alarm {
+            self.namespace.engine.silence(alarm);
+        }
         self.namespace.engine.turn().cancel(self.waiter);
     }
 }
@@ -317,7 +328,7 @@ impl Future for Answering<'_, '_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0.mailbox.poll(context.waker()) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if self.0.namespace.engine.clock().elapsed() >= self.0.until => Poll::Ready(None),
+            Poll::Pending if self.0.is_over() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -450,5 +461,30 @@ impl Groups for Namespace {
 
     fn group_summaries<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, Vec<GroupSummary>> {
         Box::pin(async move { self.settle(self.ask(|turn| turn.exact_groups(self.key(stream)))?).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_that_ended_leaves_no_alarm() {
+        let engine = Engine::memory();
+        let orders = engine.namespace("default").expect("it is there from the start");
+        let mut context = Context::from_waker(Waker::noop());
+        let wait = Some(Duration::from_secs(3_600));
+        let mut served = Streams::read(&orders, b"orders", EntryId::MIN, 1, wait);
+        let mut dropped = Streams::read(&orders, b"none", EntryId::MIN, 1, wait);
+        assert!(served.as_mut().poll(&mut context).is_pending());
+        assert!(dropped.as_mut().poll(&mut context).is_pending());
+        assert_eq!(engine.alarms_set(), 2);
+        let placed = vec![(b"type".to_vec(), b"placed".to_vec())];
+        orders.append(b"orders", &placed, &AppendOptions::default()).expect("appends are accepted");
+        assert!(served.as_mut().poll(&mut context).is_ready());
+        drop(dropped);
+        assert_eq!(engine.alarms_set(), 0);
     }
 }

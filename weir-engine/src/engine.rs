@@ -78,11 +78,20 @@ pub(crate) struct Shared {
     /// Whether the last snapshot could not be written.
     pub(crate) snapshot_failed: AtomicBool,
     flusher: Arc<Flusher>,
-    /// Tasks that wait for entries only until some time.
-    alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
+    alarms: Mutex<Alarms>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
+
+/// Tasks that wait for entries only until some time.
+#[derive(Debug, Default)]
+struct Alarms {
+    set: u64,
+    mailboxes: BTreeMap<AlarmId, Weak<Mailbox>>,
+}
+
+/// When an alarm rings, and which of those that ring then it is.
+pub(crate) type AlarmId = (Duration, u64);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -338,11 +347,23 @@ impl Engine {
         &self.shared.flusher
     }
 
-    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread.
-    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) {
+    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread, unless it is
+    /// [silenced](Engine::silence) before.
+    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) -> AlarmId {
         let mut alarms = self.shared.alarms.lock().expect("no panic under this lock");
-        let nth = alarms.last_key_value().map_or(0, |((_, nth), _)| nth + 1);
-        alarms.insert((until, nth), Arc::downgrade(mailbox));
+        alarms.set += 1;
+        let id = (until, alarms.set);
+        alarms.mailboxes.insert(id, Arc::downgrade(mailbox));
+        id
+    }
+
+    pub(crate) fn silence(&self, alarm: AlarmId) {
+        self.shared.alarms.lock().expect("no panic under this lock").mailboxes.remove(&alarm);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alarms_set(&self) -> usize {
+        self.shared.alarms.lock().expect("no panic under this lock").mailboxes.len()
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -459,11 +480,13 @@ impl Engine {
     }
 
     /// Does a bounded piece of background work: preparing segments, the flush of each second, snapshots, reclaiming.
-    /// Answers whether there is more to do now. Only for engines without a thread of their own.
+    /// Wakes tasks whose time to wait is up, too. Answers whether there is more to do now. Only for engines without a
+    /// thread of their own.
     ///
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`].
     pub fn background_step(&self) -> Result<bool, Error> {
+        self.shared.ring_alarms();
         Background::step(&self.shared)
     }
 
@@ -533,9 +556,9 @@ impl Shared {
     pub(crate) fn ring_alarms(&self) -> Option<Duration> {
         let now = self.clock.elapsed();
         let mut alarms = self.alarms.lock().expect("no panic under this lock");
-        let later = alarms.split_off(&(now + Duration::from_nanos(1), 0));
-        let due = std::mem::replace(&mut *alarms, later);
-        let next = alarms.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
+        let later = alarms.mailboxes.split_off(&(now + Duration::from_nanos(1), 0));
+        let due = std::mem::replace(&mut alarms.mailboxes, later);
+        let next = alarms.mailboxes.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
         drop(alarms);
         due.into_values().filter_map(|mailbox| mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
         next

@@ -1,9 +1,11 @@
 //! Reads that wait: who is woken, in which order, and who is not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use weir_core::{EntryId, ErrorKind, ManualClock, Timestamp};
+use weir_core::{BoxFuture, EntryId, ErrorKind, ManualClock, Timestamp};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
     Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
@@ -258,4 +260,79 @@ fn a_waiting_group_read_outlasts_a_log_without_room() {
     assert_eq!(served.len(), 1);
     assert_eq!((served[0].token, ids(&served[0]).len()), (7, 1));
     assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 1);
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A task that is polled by hand.
+struct Task<'a, T> {
+    future: BoxFuture<'a, T>,
+    woken: Arc<Woken>,
+}
+
+impl<'a, T> Task<'a, T> {
+    /// Begins it; it is not ready at once.
+    fn pending(future: BoxFuture<'a, T>) -> Self {
+        let mut task = Self { future, woken: Arc::default() };
+        assert!(task.poll().is_pending());
+        task
+    }
+
+    fn poll(&mut self) -> Poll<Result<T, weir_core::Error>> {
+        self.future.as_mut().poll(&mut Context::from_waker(&self.woken.clone().into()))
+    }
+
+    /// Its answer, after it was woken.
+    fn answer(&mut self) -> Result<T, ErrorKind> {
+        assert!(self.woken.0.load(Ordering::SeqCst) > 0, "nobody woke it");
+        match self.poll() {
+            Poll::Ready(answer) => answer.map_err(|error| error.kind().clone()),
+            Poll::Pending => panic!("it was woken for nothing"),
+        }
+    }
+}
+
+fn by_hand() -> (Engine, Namespace, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let engine = Engine::memory_with(clock.clone(), manual());
+    let namespace = engine.namespace("default").unwrap();
+    (engine, namespace, clock)
+}
+
+#[test]
+fn a_task_may_wait_for_ever() {
+    let (engine, orders, clock) = by_hand();
+    let mut task = Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+    clock.advance(Duration::from_secs(1_000_000));
+    engine.background_step().unwrap();
+    assert!(task.poll().is_pending());
+    orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+    assert_eq!(task.answer().unwrap().len(), 1);
+    drop(Task::pending(Streams::read(&orders, b"none", EntryId::MIN, 1, Some(Duration::MAX))));
+    assert_eq!(engine.turn().waiting_counts(), (0, 0));
+}
+
+#[test]
+fn tasks_whose_time_is_up_at_once_are_all_woken() {
+    let (engine, orders, clock) = by_hand();
+    let read = |seconds| {
+        let wait = Some(Duration::from_secs(seconds));
+        Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, wait))
+    };
+    let (mut late, mut one, mut other) = (read(100), read(5), read(5));
+    clock.advance(Duration::from_secs(5));
+    engine.background_step().unwrap();
+    assert_eq!(one.answer().unwrap(), []);
+    assert_eq!(other.answer().unwrap(), []);
+    assert!(late.poll().is_pending());
+    drop(late);
+    assert_eq!(engine.turn().waiting_counts(), (0, 0));
 }
