@@ -61,6 +61,7 @@ impl Namespace {
     /// Asks, and notes how far the log has to be.
     fn ask<T>(&self, mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> Result<Asked<T>, Error> {
         self.engine.ask(|turn| {
+            turn.check_open()?;
             let answer = question(turn)?;
             Ok(Asked { answer, head: turn.head() })
         })

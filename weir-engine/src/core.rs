@@ -52,6 +52,8 @@ pub struct Core {
     transaction: u32,
     /// Whether cold blocks were read on the spot before the transaction.
     on_the_spot_before: bool,
+    /// Nobody may wait for anything any more.
+    is_closed: bool,
     pub(crate) events_wanted: bool,
     pub(crate) events: Vec<KeyEvent>,
     /// Keys that expiry removed.
@@ -80,6 +82,7 @@ impl Core {
             watches: Watches::default(),
             transaction: 0,
             on_the_spot_before: false,
+            is_closed: false,
             events_wanted: false,
             events: Vec::new(),
             expired_keys: 0,
@@ -277,6 +280,16 @@ impl Core {
     #[must_use]
     pub fn head(&self) -> Lsn {
         self.appender.head()
+    }
+
+    /// From now on nobody may ask any more, and whoever waits is told so.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.refuse_waiters(&ErrorKind::Closed);
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Halt> {
+        if self.is_closed { Err(ErrorKind::Closed.into()) } else { Ok(()) }
     }
 
     // ---- looking up --------------------------------------------------------------------------------------------

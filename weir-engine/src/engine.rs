@@ -498,8 +498,10 @@ impl Engine {
         Background::snapshot(&self.shared)
     }
 
-    /// Ends the engine: a last snapshot where the disk has room for it, everything flushed, the folder free for others. Clones answer errors from
-    /// then on.
+    /// Ends the engine: a last snapshot where the disk has room for it, everything flushed, the folder free for others.
+    /// Whoever waits for entries is answered [`ErrorKind::Closed`], and so is every call of a
+    /// [`Namespace`](crate::Namespace) from then on, every change and every new wait asked in a [`Turn`]. Questions asked
+    /// in a turn are answered from memory still.
     ///
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`]; the folder is free all the same.
@@ -509,6 +511,7 @@ impl Engine {
         if lock.is_none() {
             return Ok(());
         }
+        self.turn().close();
         let result = self.sync().and_then(|()| match self.snapshot() {
             // The log has everything; the next start only takes longer.
             Err(error) if *error.kind() == ErrorKind::DiskFull => Ok(()),

@@ -561,7 +561,7 @@ impl Core {
     /// Lets a plain read wait. It was asked just before and found nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when too many reads wait.
+    /// [`ErrorKind::LimitReached`] when too many reads wait, [`ErrorKind::Closed`].
     pub fn wait_read(&mut self, read: Read, token: u64) -> Result<WaiterId, Halt> {
         self.wait(Wanted::Read(read), ReplyTo::Door(token))
     }
@@ -569,7 +569,7 @@ impl Core {
     /// Lets a group read wait. It was asked just before and found nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when too many reads wait.
+    /// [`ErrorKind::LimitReached`] when too many reads wait, [`ErrorKind::Closed`].
     pub fn wait_group(&mut self, read: ReadGroup, token: u64) -> Result<WaiterId, Halt> {
         self.wait(Wanted::Group(read), ReplyTo::Door(token))
     }
@@ -580,6 +580,7 @@ impl Core {
     }
 
     fn wait(&mut self, wanted: Wanted, reply_to: ReplyTo) -> Result<WaiterId, Halt> {
+        self.check_open()?;
         if self.waiting.len() >= self.options.limits.waiting {
             return Err(ErrorKind::LimitReached("waiting reads (waiting)").into());
         }
@@ -651,13 +652,23 @@ impl Core {
             (Err(Halt::Error(error)), Wanted::Group(_)) => Err(error.kind().clone()),
             (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
         };
-        if let Some(wait) = self.waiting.remove(waiter) {
-            match wait.reply_to {
-                ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
-                ReplyTo::Own(mailbox) => mailbox.put(result),
-            }
-        }
+        self.answer_waiter(waiter, result);
         true
+    }
+
+    fn answer_waiter(&mut self, waiter: WaiterId, result: Result<ReadOutcome, ErrorKind>) {
+        let Some(wait) = self.waiting.remove(waiter) else { return };
+        match wait.reply_to {
+            ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
+            ReplyTo::Own(mailbox) => mailbox.put(result),
+        }
+    }
+
+    /// Answers all waiting reads with an error.
+    pub(crate) fn refuse_waiters(&mut self, kind: &ErrorKind) {
+        for waiter in self.waiting.all() {
+            self.answer_waiter(waiter, Err(kind.clone()));
+        }
     }
 
     /// What became of waiting reads since this was last asked.

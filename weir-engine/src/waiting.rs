@@ -156,6 +156,11 @@ impl Waiting {
         self.waits.get(&id)
     }
 
+    /// All waiting reads, in the order they came.
+    pub(crate) fn all(&self) -> BTreeSet<WaiterId> {
+        self.waits.keys().copied().collect()
+    }
+
     pub(crate) fn add(&mut self, wanted: Wanted, reply_to: ReplyTo) -> WaiterId {
         self.next += 1;
         let id = WaiterId(self.next);

@@ -336,3 +336,39 @@ fn tasks_whose_time_is_up_at_once_are_all_woken() {
     drop(late);
     assert_eq!(engine.turn().waiting_counts(), (0, 0));
 }
+
+fn is_closed<T: std::fmt::Debug>(answer: Result<T, weir_core::Error>) -> bool {
+    *answer.unwrap_err().kind() == ErrorKind::Closed
+}
+
+#[test]
+fn closing_answers_whoever_waits() {
+    let (engine, orders, _) = by_hand();
+    orders.create_group(b"orders", b"g", GroupOrigin::Beginning).unwrap();
+    let mut task = Task::pending(Groups::read_group(&orders, b"orders", reader(Some(LONG))));
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    engine.turn().wait_group(group_read(1), 7).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| orders.read(b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+        while engine.turn().waiting_counts().0 < 3 {
+            std::thread::yield_now();
+        }
+        engine.close().unwrap();
+        assert!(is_closed(thread.join().unwrap()));
+    });
+    assert_eq!(task.answer().unwrap_err(), ErrorKind::Closed);
+    let served = engine.turn().take_served();
+    assert_eq!((served[0].token, served[0].result.as_ref().unwrap_err()), (7, &ErrorKind::Closed));
+}
+
+#[test]
+fn a_closed_engine_answers_nothing_any_more() {
+    let (engine, orders, _) = by_hand();
+    orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+    engine.close().unwrap();
+    assert!(is_closed(orders.range(b"orders", everything())));
+    assert!(is_closed(orders.read(b"orders", EntryId::MIN, 1, None)));
+    assert!(is_closed(orders.append(b"orders", &fields(), &weir_core::AppendOptions::default())));
+    assert!(is_closed(orders.group_summaries(b"orders")));
+    assert!(engine.turn().wait_group(group_read(1), 1).is_err());
+}
