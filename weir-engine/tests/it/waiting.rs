@@ -9,8 +9,7 @@ use weir_core::{BoxFuture, EntryId, ErrorKind, ManualClock, Timestamp};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
     Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
-    Options, ReadGroup,
-    ReadLimits, Served,
+    Options, ReadGroup, ReadLimits, Served,
 };
 use weir_log::faulty::FaultyDisk;
 
