@@ -151,7 +151,8 @@ fn run(engine: &Weak<Shared>) {
         }
         // What fails here shows where it matters: a failed flush latches the log, missing space refuses appends,
         // and an old snapshot only makes the next start longer.
-        let busy = Background::step(&shared).unwrap_or(false);
+        let mut busy = Background::step(&shared).unwrap_or(false);
+        busy |= Engine::of(&shared).expire_due();
         let alarm = shared.ring_alarms().unwrap_or(IDLE);
         if !busy {
             let guard = shared.wake.0.lock().expect("no panic under this lock");

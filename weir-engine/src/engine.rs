@@ -26,6 +26,7 @@ use crate::core::Core;
 use crate::flusher::Flusher;
 use crate::mailbox::Mailbox;
 use crate::options::{Fsync, Limits, Options};
+use crate::pool::Pool;
 use crate::record::{EntryRecord, Fields};
 use crate::recovery;
 use crate::state::REMOVED_MAX;
@@ -78,6 +79,7 @@ pub(crate) struct Shared {
     /// Whether the last snapshot could not be written.
     pub(crate) snapshot_failed: AtomicBool,
     flusher: Arc<Flusher>,
+    pool: Arc<Pool>,
     alarms: Mutex<Alarms>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
@@ -134,6 +136,7 @@ impl Engine {
             snapshot_wanted: AtomicBool::new(false),
             snapshot_failed: AtomicBool::new(false),
             flusher,
+            pool: Arc::default(),
             alarms: Mutex::default(),
             thread: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
@@ -164,7 +167,8 @@ impl Engine {
         Self::memory_with(Arc::new(SystemClock::new()), Options::default())
     }
 
-    /// As [`Engine::memory`], with a clock and options of one's own.
+    /// As [`Engine::memory`], with a clock and options of one's own; but nothing is ever flushed, whatever they say, and
+    /// segments are 16 MiB at most.
     #[must_use]
     pub fn memory_with(clock: Arc<dyn Clock>, options: Options) -> Self {
         let log =
@@ -185,11 +189,20 @@ impl Engine {
         if self.shared.log.room() != Room::Ample {
             self.make_room();
         }
+        self.take_turn(None)
+    }
+
+    /// As [`Engine::turn`], but what has to wait for the disk, before it and after it, is left to other threads.
+    pub(crate) fn short_turn(&self) -> Turn<'_> {
+        self.take_turn(Some(self))
+    }
+
+    fn take_turn<'a>(&'a self, in_poll: Option<&'a Self>) -> Turn<'a> {
         let now_micros = self.shared.clock.now_micros();
         let mut core = self.shared.core.lock().expect("no panic under this lock");
         core.now_micros = now_micros;
         core.now = weir_core::Timestamp(now_micros / 1_000);
-        Turn { core: Some(core), shared: &self.shared }
+        Turn { core: Some(core), shared: &self.shared, in_poll }
     }
 
     /// Asks a question under the lock, and again after the disk has done what it needs. The answer must not leave
@@ -347,6 +360,23 @@ impl Engine {
         &self.shared.flusher
     }
 
+    /// Threads that wait for the disk.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.shared.pool
+    }
+
+    /// Has waiting reads served that lack room in the log.
+    fn serve_late_aside(&self) {
+        let shared = self.shared.clone();
+        let served = self.shared.pool.run_unawaited(move || {
+            if shared.serve_late() {
+                shared.ring();
+            }
+        });
+        // A closed engine has answered all waiting reads. Where there is no thread to be had, the next turn serves them.
+        drop(served);
+    }
+
     /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread, unless it is
     /// [silenced](Engine::silence) before.
     pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) -> AlarmId {
@@ -480,14 +510,15 @@ impl Engine {
     }
 
     /// Does a bounded piece of background work: preparing segments, the flush of each second, snapshots, reclaiming.
-    /// Wakes tasks whose time to wait is up, too. Answers whether there is more to do now. Only for engines without a
+    /// Wakes tasks whose time to wait is up and removes keys that have expired, too. Answers whether there is more to do now. Only for engines without a
     /// thread of their own.
     ///
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`].
     pub fn background_step(&self) -> Result<bool, Error> {
         self.shared.ring_alarms();
-        Background::step(&self.shared)
+        let has_expired = self.expire_due();
+        Ok(Background::step(&self.shared)? || has_expired)
     }
 
     /// Writes a snapshot now, so that the next start need not replay the log before it.
@@ -532,6 +563,11 @@ impl Engine {
         }
     }
 
+    /// Removes a bounded number of keys whose time has come; `true` when there are more.
+    pub(crate) fn expire_due(&self) -> bool {
+        self.short_turn().expire_due()
+    }
+
     pub(crate) fn of(shared: &Arc<Shared>) -> Self {
         Self { shared: shared.clone() }
     }
@@ -567,8 +603,15 @@ impl Shared {
         next
     }
 
+    fn ring(&self) {
+        if let Some(doorbell) = self.doorbell.get() {
+            doorbell();
+        }
+    }
+
     fn stop(&self) {
         self.flusher.close();
+        self.pool.close();
         self.closing.store(true, Ordering::SeqCst);
         drop(self.wake.0.lock().expect("no panic under this lock"));
         self.wake.1.notify_all();
@@ -585,6 +628,8 @@ impl Drop for Shared {
 pub struct Turn<'a> {
     core: Option<MutexGuard<'a, Core>>,
     shared: &'a Shared,
+    /// Its engine, when the turn must not wait for the disk at its end either.
+    in_poll: Option<&'a Engine>,
 }
 
 impl fmt::Debug for Turn<'_> {
@@ -619,10 +664,13 @@ impl Drop for Turn<'_> {
         let lacks_room = core.waiting.has_ready();
         drop(core);
         if lacks_room {
-            ring |= self.shared.serve_late();
+            match self.in_poll {
+                None => ring |= self.shared.serve_late(),
+                Some(engine) => engine.serve_late_aside(),
+            }
         }
-        if ring && let Some(doorbell) = self.shared.doorbell.get() {
-            doorbell();
+        if ring {
+            self.shared.ring();
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Limits {
     pub keys: usize,
     /// Waiting reads. Default 100 000.
     pub waiting: usize,
-    /// Entries that COPY, MOVE and RESTORE write anew at once. Default 100 000.
+    /// Entries that COPY and RESTORE write anew at once. Default 100 000.
     pub copied_entries: usize,
     /// Bytes of a key that COPY, DUMP and RESTORE hold at once: names, values and pending entries. Default 64 MiB.
     pub copied_bytes: usize,

@@ -46,9 +46,8 @@ struct Budget {
 
 impl Budget {
     fn new(limits: &ReadLimits, most: usize) -> Self {
-        let count = limits.count.filter(|count| *count > 0);
         let count_total = limits.count_total.unwrap_or(u64::MAX).min(most as u64);
-        Self { count, count_total, bytes_total: limits.bytes_total, bytes: 0, answered: 0 }
+        Self { count: limits.count, count_total, bytes_total: limits.bytes_total, bytes: 0, answered: 0 }
     }
 
     /// How many entries the next stream may give.
@@ -258,7 +257,7 @@ impl Core {
             }
             self.measure(&read.limits, refs)?;
         }
-        if group.last_id >= stream.last_id {
+        if group.last_id >= stream.last_id || most == 0 {
             return Ok(());
         }
         if read.limits.bytes_total.is_some() {

@@ -15,5 +15,6 @@ mod recovery;
 mod script;
 mod stories;
 mod streams;
+mod tasks;
 mod waiting;
 mod watched;

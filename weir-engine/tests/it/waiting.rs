@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use weir_core::{BoxFuture, EntryId, ErrorKind, ManualClock, Timestamp};
+use weir_core::{BoxFuture, EntryId, ErrorKind, FieldRefs, ManualClock, Timestamp};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
     Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
@@ -152,9 +152,7 @@ fn namespace() -> (Engine, Namespace) {
     (engine, namespace)
 }
 
-fn fields() -> weir_core::Fields {
-    vec![(b"type".to_vec(), b"placed".to_vec())]
-}
+const FIELDS: FieldRefs<'_> = &[(b"type", b"placed")];
 
 fn reader(wait: Option<Duration>) -> GroupReadOptions {
     GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count: 10, wait }
@@ -169,10 +167,10 @@ fn a_thread_waits_for_an_entry_of_another_thread() {
         while engine.turn().waiting_counts().0 == 0 {
             std::thread::yield_now();
         }
-        let id = orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+        let id = orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
         let entries = waiting.join().unwrap();
         assert_eq!((entries[0].id, entries[0].position, entries[0].global_position), (id, 0, 1));
-        assert_eq!(entries[0].fields, fields());
+        assert_eq!(entries[0].fields, [(b"type".to_vec(), b"placed".to_vec())]);
     });
     let summary = &orders.group_summaries(b"orders").unwrap()[0];
     assert_eq!((summary.pending, summary.lag), (1, 0));
@@ -191,7 +189,7 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
         while engine.turn().waiting_counts().0 == 0 {
             tokio::task::yield_now().await;
         }
-        let id = broker.append(b"orders", &fields(), weir_core::AppendOptions::default()).await.unwrap();
+        let id = broker.append(b"orders", FIELDS, weir_core::AppendOptions::default()).await.unwrap();
         assert_eq!(task.await.unwrap().unwrap()[0].id, id);
         let timed = broker.read(b"orders", id, 1, Some(Duration::from_millis(5))).await.unwrap();
         assert_eq!(timed, []);
@@ -204,7 +202,7 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
     });
 }
 
-fn everything() -> weir_core::RangeOptions {
+pub(crate) fn everything() -> weir_core::RangeOptions {
     weir_core::RangeOptions { start: EntryId::MIN, end: EntryId::MAX, count: 100, reverse: false }
 }
 
@@ -223,7 +221,7 @@ fn tasks_that_want_durability_share_flushes() {
             .map(|_| {
                 let orders = orders.clone();
                 let append = async move {
-                    Streams::append(&orders, b"orders", &fields(), weir_core::AppendOptions::default()).await
+                    Streams::append(&orders, b"orders", FIELDS, weir_core::AppendOptions::default()).await
                 };
                 tokio::spawn(append)
             })
@@ -263,7 +261,7 @@ fn a_waiting_group_read_outlasts_a_log_without_room() {
 
 /// Counts how often a task was woken.
 #[derive(Default)]
-struct Woken(AtomicUsize);
+pub(crate) struct Woken(AtomicUsize);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -272,25 +270,38 @@ impl Wake for Woken {
 }
 
 /// A task that is polled by hand.
-struct Task<'a, T> {
-    future: BoxFuture<'a, T>,
-    woken: Arc<Woken>,
+pub(crate) struct Task<'a, T> {
+    pub(crate) future: BoxFuture<'a, T>,
+    pub(crate) woken: Arc<Woken>,
 }
 
 impl<'a, T> Task<'a, T> {
     /// Begins it; it is not ready at once.
-    fn pending(future: BoxFuture<'a, T>) -> Self {
+    pub(crate) fn pending(future: BoxFuture<'a, T>) -> Self {
         let mut task = Self { future, woken: Arc::default() };
         assert!(task.poll().is_pending());
         task
     }
 
-    fn poll(&mut self) -> Poll<Result<T, weir_core::Error>> {
+    pub(crate) fn poll(&mut self) -> Poll<Result<T, weir_core::Error>> {
         self.future.as_mut().poll(&mut Context::from_waker(&self.woken.clone().into()))
     }
 
+    /// Its answer, after others have done what it waits for.
+    pub(crate) fn finish(&mut self) -> Result<T, ErrorKind> {
+        loop {
+            let before = self.woken.0.load(Ordering::SeqCst);
+            if let Poll::Ready(answer) = self.poll() {
+                return answer.map_err(|error| error.kind().clone());
+            }
+            while self.woken.0.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// Its answer, after it was woken.
-    fn answer(&mut self) -> Result<T, ErrorKind> {
+    pub(crate) fn answer(&mut self) -> Result<T, ErrorKind> {
         assert!(self.woken.0.load(Ordering::SeqCst) > 0, "nobody woke it");
         match self.poll() {
             Poll::Ready(answer) => answer.map_err(|error| error.kind().clone()),
@@ -313,7 +324,7 @@ fn a_task_may_wait_for_ever() {
     clock.advance(Duration::from_secs(1_000_000));
     engine.background_step().unwrap();
     assert!(task.poll().is_pending());
-    orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+    orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
     assert_eq!(task.answer().unwrap().len(), 1);
     drop(Task::pending(Streams::read(&orders, b"none", EntryId::MIN, 1, Some(Duration::MAX))));
     assert_eq!(engine.turn().waiting_counts(), (0, 0));
@@ -363,11 +374,11 @@ fn closing_answers_whoever_waits() {
 #[test]
 fn a_closed_engine_answers_nothing_any_more() {
     let (engine, orders, _) = by_hand();
-    orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+    orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
     engine.close().unwrap();
     assert!(is_closed(orders.range(b"orders", everything())));
     assert!(is_closed(orders.read(b"orders", EntryId::MIN, 1, None)));
-    assert!(is_closed(orders.append(b"orders", &fields(), &weir_core::AppendOptions::default())));
+    assert!(is_closed(orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default())));
     assert!(is_closed(orders.group_summaries(b"orders")));
     assert!(engine.turn().wait_group(group_read(1), 1).is_err());
 }
