@@ -9,8 +9,8 @@ mod entry_id;
 mod error;
 
 pub use broker::{
-    AppendOptions, BoxFuture, Broker, Entry, Fields, GroupOrigin, GroupReadOptions, GroupSummary, Groups,
-    RangeOptions, StreamSummary, Streams,
+    AppendOptions, AutoClaimOptions, BoxFuture, Broker, Entry, FieldRefs, Fields, GroupOrigin,
+    GroupReadOptions, GroupSummary, Groups, HistoryOptions, RangeOptions, StreamSummary, Streams,
 };
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entry_id::{EntryId, ParseEntryIdError};

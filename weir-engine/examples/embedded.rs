@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use weir_core::{AppendOptions, EntryId, Error, GroupOrigin, GroupReadOptions, Groups, Streams};
+use weir_core::{AppendOptions, EntryId, Error, FieldRefs, GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{Engine, Namespace};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,12 +19,12 @@ pub(crate) fn run(
     runtime: &tokio::runtime::Runtime,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let placed = vec![(b"type".to_vec(), b"placed".to_vec())];
+    let placed: FieldRefs<'_> = &[(b"type", b"placed")];
     let id = AppendOptions { id: Some(EntryId::new(1, 0)), ..AppendOptions::default() };
     let ann = GroupReadOptions { group: "billing".into(), consumer: "ann".into(), count: 10, wait: None };
 
     // From a thread. Each call answers when the log holds what it did.
-    orders.append(b"orders", &placed, &id)?;
+    orders.append(b"orders", placed, &id)?;
     orders.create_group(b"orders", b"billing", GroupOrigin::Beginning)?;
     for entry in orders.read_group(b"orders", &ann)? {
         writeln!(out, "ann handles {} at position {}", entry.id, entry.position)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(
     // From a task, through the traits that every broker has: nothing blocks in here.
     runtime.block_on(async {
         let id = AppendOptions { id: Some(EntryId::new(2, 0)), ..AppendOptions::default() };
-        Streams::append(orders, b"orders", &placed, id).await?;
+        Streams::append(orders, b"orders", placed, id).await?;
         for entry in Groups::read_group(orders, b"orders", ann).await? {
             writeln!(out, "ann has {} pending", entry.id).ok();
         }

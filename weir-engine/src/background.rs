@@ -223,7 +223,8 @@ fn urgent_step(shared: &Arc<Shared>) -> Result<bool, Error> {
     if engine.fsync() == Fsync::EverySecond && shared.is_flush_due(FLUSH_EVERY) {
         engine.sync()?;
     }
-    shared.log.background_step().map_err(log_error)
+    let has_expired = engine.expire_due();
+    Ok(shared.log.background_step().map_err(log_error)? || has_expired)
 }
 
 fn run(engine: &Weak<Shared>, step: fn(&Arc<Shared>) -> Result<bool, Error>) {

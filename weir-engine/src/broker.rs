@@ -1,42 +1,45 @@
-//! A namespace of the engine as programs use it: synchronous calls, and the broker traits for tasks.
+//! A namespace of the engine as programs use it: synchronous calls. [`crate::tasks`] has the same for tasks.
 //!
-//! The synchronous calls are the fast path: lock, ask, let go, wait for the log in this thread. The trait's futures do
-//! the same, except that a flush they have to wait for is done by another thread, for all tasks at once.
+//! The synchronous calls are the fast path: lock, ask, let go, wait for the log in this thread.
 //!
 //! Every call answers only what the log holds as durably as the engine was told to be.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use weir_core::{
-    AppendOptions, BoxFuture, Entry, EntryId, Error, ErrorKind, Fields, GroupOrigin, GroupReadOptions,
-    GroupSummary, Groups, RangeOptions, StreamSummary, Streams,
+    AppendOptions, AutoClaimOptions, Entry, EntryId, Error, ErrorKind, FieldRefs, Fields, GroupOrigin,
+    GroupReadOptions, GroupSummary, HistoryOptions, RangeOptions, StreamSummary,
 };
-use weir_log::{Level, Lsn};
+use weir_log::Lsn;
 
 use crate::api::{
-    Append, Appended, AutoClaim, Entries, EntryRef, GroupReadFrom, GroupStart, Halt, KeyRef, NamespaceNo,
-    NewId, Producer, Range, Read, ReadFrom, ReadGroup, ReadLimits, ReadOutcome,
+    Append, Appended, AutoClaim, AutoClaimed, Entries, EntryRef, GroupReadFrom, GroupStart, Halt, KeyRef,
+    NamespaceNo, NewId, Producer, Range, Read, ReadFrom, ReadGroup, ReadLimits, ReadOutcome,
 };
-use crate::engine::{Engine, Turn};
+use crate::core::Core;
+use crate::engine::{AlarmId, Engine, EntryFields};
 use crate::mailbox::{Answer, Mailbox};
 use crate::waiting::{WaiterId, Wanted};
 
 /// One namespace of an [`Engine`]. Cheap to clone; clones are the same namespace.
 #[derive(Debug, Clone)]
 pub struct Namespace {
-    engine: Engine,
+    pub(crate) engine: Engine,
     ns: NamespaceNo,
 }
 
 /// What was asked, and how far the log has to be before the answer may leave.
-struct Asked<T> {
-    answer: T,
-    head: Lsn,
+pub(crate) struct Asked<T> {
+    pub(crate) answer: T,
+    pub(crate) head: Lsn,
 }
+
+/// What is asked under the lock, as often as it takes. Most own what they ask with, so that another thread may go on
+/// asking.
+pub(crate) trait Question<T>: FnMut(&mut Core) -> Result<T, Halt> + Send {}
+
+impl<T, Q: FnMut(&mut Core) -> Result<T, Halt> + Send> Question<T> for Q {}
 
 impl Engine {
     /// A namespace by its name: `default`, or `db1` … `db15`.
@@ -54,13 +57,10 @@ impl Engine {
 }
 
 impl Namespace {
-    fn key<'a>(&self, name: &'a [u8]) -> KeyRef<'a> {
-        KeyRef { ns: self.ns, name }
-    }
-
     /// Asks, and notes how far the log has to be.
-    fn ask<T>(&self, mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> Result<Asked<T>, Error> {
+    pub(crate) fn ask<T>(&self, mut question: impl Question<T>) -> Result<Asked<T>, Error> {
         self.engine.ask(|turn| {
+            turn.check_open()?;
             let answer = question(turn)?;
             Ok(Asked { answer, head: turn.head() })
         })
@@ -71,65 +71,118 @@ impl Namespace {
         Ok(asked.answer)
     }
 
-    async fn settle<T>(&self, asked: Asked<T>) -> Result<T, Error> {
-        match self.engine.level() {
-            // Handing bytes to the system does not wait for the disk.
-            Level::Written => self.engine.commit(asked.head)?,
-            Level::Durable => self.engine.flusher().durable(asked.head).await?,
-        }
-        Ok(asked.answer)
-    }
-
-    fn entries(&self, refs: &[EntryRef]) -> Result<Vec<Entry>, Error> {
+    pub(crate) fn entries(&self, refs: &[EntryRef]) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::with_capacity(refs.len());
-        self.engine.fetch(refs, &mut |nth, found| {
-            let mut fields: Fields = Vec::with_capacity(found.len() / 2);
-            let mut name = None;
-            found.for_each(|bytes| match name.take() {
-                None => name = Some(bytes.to_vec()),
-                Some(name) => fields.push((name, bytes.to_vec())),
-            });
-            entries.push(Entry {
-                id: refs[nth].id,
-                position: found.position(),
-                global_position: found.global_position(),
-                appended_at: weir_core::Timestamp(found.appended_at()),
-                fields,
-            });
-        })?;
+        self.engine.fetch(refs, &mut |nth, found| entries.push(entry(refs[nth].id, &found)))?;
         Ok(entries)
     }
 
     // ---- questions ---------------------------------------------------------------------------------------------
 
-    fn ask_append(
+    /// A question about one stream.
+    fn about<T, Q>(&self, stream: &[u8], mut ask: Q) -> impl Question<T> + use<T, Q>
+    where
+        Q: FnMut(&mut Core, KeyRef<'_>) -> Result<T, Halt> + Send,
+    {
+        let (ns, name) = (self.ns, Box::<[u8]>::from(stream));
+        move |core: &mut Core| ask(core, KeyRef { ns, name: &name })
+    }
+
+    /// The only question that borrows: appends are many, their fields may be large, and they rarely wait for more
+    /// than room in the log.
+    pub(crate) fn appending<'q>(
         &self,
-        stream: &[u8],
-        fields: &Fields,
-        options: &AppendOptions,
-    ) -> Result<Asked<EntryId>, Error> {
-        if fields.is_empty() {
-            return Err(ErrorKind::Invalid("an entry needs at least one field").into());
-        }
-        let flat: Vec<&[u8]> = fields.iter().flat_map(|(name, value)| [&**name, &**value]).collect();
+        stream: &'q [u8],
+        fields: &'q [&'q [u8]],
+        options: &'q AppendOptions,
+    ) -> impl Question<EntryId> + use<'q> {
+        let key = KeyRef { ns: self.ns, name: stream };
         let producer = options.producer.as_ref().map(|(id, iid)| Producer { id, iid: Some(iid) });
         let id = options.id.map_or(NewId::Auto, NewId::Exact);
-        let request = Append { id, fields: &flat, create: true, trim: None, producer };
-        let asked = self.ask(|turn| turn.append(self.key(stream), &request))?;
-        let answer = match asked.answer {
-            Appended::Added { id, .. } | Appended::Duplicate(id) => id,
-            Appended::NoStream => unreachable!("a missing stream is made"),
-        };
-        Ok(Asked { answer, head: asked.head })
+        move |core: &mut Core| {
+            let request = Append { id, fields, create: true, trim: None, producer };
+            match core.append(key, &request)? {
+                Appended::Added { id, .. } | Appended::Duplicate(id) => Ok(id),
+                Appended::NoStream => unreachable!("a missing stream is made"),
+            }
+        }
     }
 
-    fn ask_range(&self, stream: &[u8], options: RangeOptions) -> Result<Asked<Vec<EntryRef>>, Error> {
+    pub(crate) fn ranging(
+        &self,
+        stream: &[u8],
+        options: RangeOptions,
+    ) -> impl Question<Vec<EntryRef>> + use<> {
         let RangeOptions { start, end, count, reverse } = options;
         let range = Range { start, end, count: Some(count), reverse };
-        self.ask(|turn| Ok(turn.range(self.key(stream), &range)?.unwrap_or_default()))
+        self.about(stream, move |core, key| Ok(core.range(key, &range)?.unwrap_or_default()))
     }
 
-    fn plain(&self, stream: &[u8], after: EntryId, count: u64) -> Wanted {
+    pub(crate) fn summing_up(&self, stream: &[u8]) -> impl Question<Option<StreamSummary>> + use<> {
+        self.about(stream, |core, key| match core.stream_info(key) {
+            Ok(info) => Ok(Some(StreamSummary {
+                length: info.length,
+                last_id: info.last_id,
+                entries_added: info.entries_added,
+                groups: info.groups,
+            })),
+            Err(Halt::Error(error)) if *error.kind() == ErrorKind::NoSuchStream => Ok(None),
+            Err(halt) => Err(halt),
+        })
+    }
+
+    pub(crate) fn deleting(&self, stream: &[u8], ids: &[EntryId]) -> impl Question<u64> + use<> {
+        let ids = ids.to_vec();
+        self.about(stream, move |core, key| core.delete(key, &ids))
+    }
+
+    pub(crate) fn removing(&self, stream: &[u8]) -> impl Question<bool> + use<> {
+        self.about(stream, |core, key| core.remove_key(key))
+    }
+
+    pub(crate) fn making_group(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        origin: GroupOrigin,
+    ) -> impl Question<()> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.group_create(key, &group, start(origin), None, true))
+    }
+
+    pub(crate) fn acknowledging(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        ids: &[EntryId],
+    ) -> impl Question<u64> + use<> {
+        let (group, ids) = (group.to_vec(), ids.to_vec());
+        self.about(stream, move |core, key| core.ack(key, &group, &ids))
+    }
+
+    pub(crate) fn claiming(
+        &self,
+        stream: &[u8],
+        options: AutoClaimOptions,
+    ) -> impl Question<AutoClaimed> + use<> {
+        self.about(stream, move |core, key| {
+            let request = AutoClaim {
+                group: &options.group,
+                consumer: &options.consumer,
+                idle_min: u64::try_from(options.idle_min.as_millis()).unwrap_or(u64::MAX),
+                start: options.start,
+                count: options.count,
+                just_ids: false,
+            };
+            core.auto_claim(key, &request)
+        })
+    }
+
+    pub(crate) fn counting_groups(&self, stream: &[u8]) -> impl Question<Vec<GroupSummary>> + use<> {
+        self.about(stream, |core, key| core.exact_groups(key))
+    }
+
+    pub(crate) fn plain(&self, stream: &[u8], after: EntryId, count: u64) -> Wanted {
         Wanted::Read(Read {
             ns: self.ns,
             streams: vec![(stream.into(), ReadFrom::After(after))],
@@ -137,61 +190,210 @@ impl Namespace {
         })
     }
 
-    fn grouped(&self, stream: &[u8], options: &GroupReadOptions, from: GroupReadFrom) -> Wanted {
+    pub(crate) fn unread(&self, stream: &[u8], options: &GroupReadOptions) -> Wanted {
+        let GroupReadOptions { group, consumer, count, wait: _ } = options;
+        self.grouped(stream, (group, consumer), GroupReadFrom::New, *count)
+    }
+
+    pub(crate) fn history(&self, stream: &[u8], options: &HistoryOptions) -> Wanted {
+        let HistoryOptions { group, consumer, after, count } = options;
+        self.grouped(stream, (group, consumer), GroupReadFrom::History(*after), *count)
+    }
+
+    fn grouped(&self, stream: &[u8], who: (&[u8], &[u8]), from: GroupReadFrom, count: u64) -> Wanted {
         Wanted::Group(ReadGroup {
             ns: self.ns,
-            group: options.group.as_slice().into(),
-            consumer: options.consumer.as_slice().into(),
+            group: who.0.into(),
+            consumer: who.1.into(),
             streams: vec![(stream.into(), from)],
-            limits: ReadLimits { count: Some(options.count), ..ReadLimits::default() },
+            limits: ReadLimits { count: Some(count), ..ReadLimits::default() },
             noack: false,
             claim_idle_min: None,
         })
     }
 
-    /// Asks; when there is nothing and the caller would wait, leaves a waiting read behind.
-    fn ask_or_wait(&self, wanted: &Wanted, wait: bool) -> Result<Asked<Answered>, Error> {
-        self.ask(|turn| {
-            let outcome = match wanted {
-                Wanted::Read(read) => turn.read(read)?,
-                Wanted::Group(read) => turn.read_group(read)?,
+    /// Reads; when there is nothing and the caller would wait, leaves a waiting read behind.
+    pub(crate) fn reading(&self, wanted: Wanted, waits: bool) -> impl Question<Answered> + use<> {
+        let engine = self.engine.clone();
+        move |core: &mut Core| {
+            let (outcome, count) = match &wanted {
+                Wanted::Read(read) => (core.read(read)?, read.limits.count),
+                Wanted::Group(read) => (core.read_group(read)?, read.limits.count),
             };
-            if !outcome.streams.is_empty() || !wait {
+            // Who wants none would wait for ever.
+            if !outcome.streams.is_empty() || !waits || count == Some(0) {
                 return Ok(Answered::Now(refs(outcome)));
             }
             let mailbox = Arc::new(Mailbox::default());
-            let waiter = turn.wait_in(wanted.clone(), mailbox.clone())?;
-            Ok(Answered::Later(waiter, mailbox))
-        })
+            let waiter = core.wait_in(wanted.clone(), mailbox.clone())?;
+            Ok(Answered::Later(Waiting { engine: engine.clone(), waiter, mailbox, alarm: None }))
+        }
     }
 
-    fn wait_for(&self, wanted: &Wanted, wait: Option<Duration>) -> Result<Vec<Entry>, Error> {
-        let asked = self.ask_or_wait(wanted, wait.is_some())?;
-        let head = asked.head;
+    fn wait_for(&self, wanted: Wanted, wait: Option<Duration>) -> Result<Vec<Entry>, Error> {
+        let asked = self.ask(self.reading(wanted, wait.is_some()))?;
         let (refs, head) = match asked.answer {
-            Answered::Now(refs) => (refs, head),
-            Answered::Later(waiter, mailbox) => {
-                let answer = mailbox.wait(wait.unwrap_or_default());
-                self.after_wait(waiter, &mailbox, answer)?
+            Answered::Now(refs) => (refs, asked.head),
+            Answered::Later(waiting) => {
+                let answer = waiting.mailbox.wait(wait.unwrap_or_default());
+                waiting.end(answer)?
             }
         };
         self.engine.commit(head)?;
         self.entries(&refs)
     }
 
-    /// The outcome of a wait: an answer, or nothing when its time was up first.
-    fn after_wait(
+    // ---- synchronous calls -------------------------------------------------------------------------------------
+
+    /// Appends an entry and answers its ID. See [`Streams::append`](weir_core::Streams::append).
+    ///
+    /// # Errors
+    /// As [`Streams::append`](weir_core::Streams::append).
+    pub fn append(
         &self,
-        waiter: WaiterId,
-        mailbox: &Mailbox,
-        answer: Option<Answer>,
-    ) -> Result<(Vec<EntryRef>, Lsn), Error> {
-        let mut turn = self.engine.turn();
+        stream: &[u8],
+        fields: FieldRefs<'_>,
+        options: &AppendOptions,
+    ) -> Result<EntryId, Error> {
+        let fields = flat(fields)?;
+        self.settled(self.ask(self.appending(stream, &fields, options))?)
+    }
+
+    /// Reads entries between two IDs. See [`Streams::range`](weir_core::Streams::range).
+    ///
+    /// # Errors
+    /// As [`Streams::range`](weir_core::Streams::range).
+    pub fn range(&self, stream: &[u8], options: RangeOptions) -> Result<Vec<Entry>, Error> {
+        let refs = self.settled(self.ask(self.ranging(stream, options))?)?;
+        self.entries(&refs)
+    }
+
+    /// Reads up to `count` entries above `after`, waiting for the first. See [`Streams::read`](weir_core::Streams::read).
+    ///
+    /// # Errors
+    /// As [`Streams::read`](weir_core::Streams::read).
+    pub fn read(
+        &self,
+        stream: &[u8],
+        after: EntryId,
+        count: u64,
+        wait: Option<Duration>,
+    ) -> Result<Vec<Entry>, Error> {
+        self.wait_for(self.plain(stream, after, count), wait)
+    }
+
+    /// Counters of a stream. See [`Streams::stream_summary`](weir_core::Streams::stream_summary).
+    ///
+    /// # Errors
+    /// As [`Streams::stream_summary`](weir_core::Streams::stream_summary).
+    pub fn stream_summary(&self, stream: &[u8]) -> Result<Option<StreamSummary>, Error> {
+        self.settled(self.ask(self.summing_up(stream))?)
+    }
+
+    /// Removes entries; answers how many there were. See [`Streams::delete_entries`](weir_core::Streams::delete_entries).
+    ///
+    /// # Errors
+    /// As [`Streams::delete_entries`](weir_core::Streams::delete_entries).
+    pub fn delete_entries(&self, stream: &[u8], ids: &[EntryId]) -> Result<u64, Error> {
+        self.settled(self.ask(self.deleting(stream, ids))?)
+    }
+
+    /// Removes a stream with its groups. See [`Streams::delete_stream`](weir_core::Streams::delete_stream).
+    ///
+    /// # Errors
+    /// As [`Streams::delete_stream`](weir_core::Streams::delete_stream).
+    pub fn delete_stream(&self, stream: &[u8]) -> Result<bool, Error> {
+        self.settled(self.ask(self.removing(stream))?)
+    }
+
+    /// Makes a group. See [`Groups::create_group`](weir_core::Groups::create_group).
+    ///
+    /// # Errors
+    /// As [`Groups::create_group`](weir_core::Groups::create_group).
+    pub fn create_group(&self, stream: &[u8], group: &[u8], origin: GroupOrigin) -> Result<(), Error> {
+        self.settled(self.ask(self.making_group(stream, group, origin))?)
+    }
+
+    /// Delivers new entries to a consumer. See [`Groups::read_group`](weir_core::Groups::read_group).
+    ///
+    /// # Errors
+    /// As [`Groups::read_group`](weir_core::Groups::read_group).
+    pub fn read_group(&self, stream: &[u8], options: &GroupReadOptions) -> Result<Vec<Entry>, Error> {
+        self.wait_for(self.unread(stream, options), options.wait)
+    }
+
+    /// A consumer's own pending entries. See [`Groups::read_history`](weir_core::Groups::read_history).
+    ///
+    /// # Errors
+    /// As [`Groups::read_history`](weir_core::Groups::read_history).
+    pub fn read_history(&self, stream: &[u8], options: &HistoryOptions) -> Result<Vec<Entry>, Error> {
+        self.wait_for(self.history(stream, options), None)
+    }
+
+    /// Takes entries off the pending list. See [`Groups::acknowledge`](weir_core::Groups::acknowledge).
+    ///
+    /// # Errors
+    /// As [`Groups::acknowledge`](weir_core::Groups::acknowledge).
+    pub fn acknowledge(&self, stream: &[u8], group: &[u8], ids: &[EntryId]) -> Result<u64, Error> {
+        self.settled(self.ask(self.acknowledging(stream, group, ids))?)
+    }
+
+    /// Takes over entries that others have held for long enough. See [`Groups::auto_claim`](weir_core::Groups::auto_claim).
+    ///
+    /// # Errors
+    /// As [`Groups::auto_claim`](weir_core::Groups::auto_claim).
+    pub fn auto_claim(
+        &self,
+        stream: &[u8],
+        options: &AutoClaimOptions,
+    ) -> Result<(Vec<Entry>, EntryId), Error> {
+        let claimed = self.settled(self.ask(self.claiming(stream, options.clone()))?)?;
+        Ok((self.entries(&claimed.entries)?, claimed.cursor))
+    }
+
+    /// The groups of a stream. See [`Groups::group_summaries`](weir_core::Groups::group_summaries).
+    ///
+    /// # Errors
+    /// As [`Groups::group_summaries`](weir_core::Groups::group_summaries).
+    pub fn group_summaries(&self, stream: &[u8]) -> Result<Vec<GroupSummary>, Error> {
+        self.settled(self.ask(self.counting_groups(stream))?)
+    }
+}
+
+/// A first answer: entries, or a promise.
+pub(crate) enum Answered {
+    Now(Vec<EntryRef>),
+    Later(Waiting),
+}
+
+/// A read that waits. Dropped early, it waits no longer.
+pub(crate) struct Waiting {
+    engine: Engine,
+    waiter: WaiterId,
+    pub(crate) mailbox: Arc<Mailbox>,
+    alarm: Option<AlarmId>,
+}
+
+impl Waiting {
+    /// Has it end when so much time has passed.
+    pub(crate) fn limit(&mut self, wait: Duration) {
+        // Who waits longer than time goes on waits without end.
+        let until = self.engine.clock().elapsed().checked_add(wait);
+        self.alarm = until.map(|until| self.engine.alarm(until, &self.mailbox));
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.alarm.is_some_and(|(until, _)| self.engine.clock().elapsed() >= until)
+    }
+
+    /// The outcome: an answer, or nothing when the time was up first.
+    pub(crate) fn end(self, answer: Option<Answer>) -> Result<(Vec<EntryRef>, Lsn), Error> {
+        let mut turn = self.engine.short_turn();
         let answer = match answer {
             Some(answer) => Some(answer),
-            None if turn.cancel(waiter) => None,
+            None if turn.cancel(self.waiter) => None,
             // It was served between the end of the wait and the lock.
-            None => mailbox.take(),
+            None => self.mailbox.take(),
         };
         let head = turn.head();
         drop(turn);
@@ -201,125 +403,38 @@ impl Namespace {
             Some(Err(kind)) => Err(kind.into()),
         }
     }
-
-    // ---- synchronous calls -------------------------------------------------------------------------------------
-
-    /// Appends an entry and answers its ID. See [`Streams::append`].
-    ///
-    /// # Errors
-    /// As [`Streams::append`].
-    pub fn append(&self, stream: &[u8], fields: &Fields, options: &AppendOptions) -> Result<EntryId, Error> {
-        self.settled(self.ask_append(stream, fields, options)?)
-    }
-
-    /// Reads entries between two IDs. See [`Streams::range`].
-    ///
-    /// # Errors
-    /// As [`Streams::range`].
-    pub fn range(&self, stream: &[u8], options: RangeOptions) -> Result<Vec<Entry>, Error> {
-        let refs = self.settled(self.ask_range(stream, options)?)?;
-        self.entries(&refs)
-    }
-
-    /// Reads up to `count` entries above `after`, waiting for the first. See [`Streams::read`].
-    ///
-    /// # Errors
-    /// As [`Streams::read`].
-    pub fn read(
-        &self,
-        stream: &[u8],
-        after: EntryId,
-        count: u64,
-        wait: Option<Duration>,
-    ) -> Result<Vec<Entry>, Error> {
-        self.wait_for(&self.plain(stream, after, count), wait)
-    }
-
-    /// Makes a group. See [`Groups::create_group`].
-    ///
-    /// # Errors
-    /// As [`Groups::create_group`].
-    pub fn create_group(&self, stream: &[u8], group: &[u8], origin: GroupOrigin) -> Result<(), Error> {
-        let key = self.key(stream);
-        self.settled(self.ask(|turn| turn.group_create(key, group, start(origin), None, true))?)
-    }
-
-    /// Delivers new entries to a consumer. See [`Groups::read_group`].
-    ///
-    /// # Errors
-    /// As [`Groups::read_group`].
-    pub fn read_group(&self, stream: &[u8], options: &GroupReadOptions) -> Result<Vec<Entry>, Error> {
-        self.wait_for(&self.grouped(stream, options, GroupReadFrom::New), options.wait)
-    }
-
-    /// Takes entries off the pending list. See [`Groups::acknowledge`].
-    ///
-    /// # Errors
-    /// As [`Groups::acknowledge`].
-    pub fn acknowledge(&self, stream: &[u8], group: &[u8], ids: &[EntryId]) -> Result<u64, Error> {
-        self.settled(self.ask(|turn| turn.ack(self.key(stream), group, ids))?)
-    }
-
-    /// The groups of a stream. See [`Groups::group_summaries`].
-    ///
-    /// # Errors
-    /// As [`Groups::group_summaries`].
-    pub fn group_summaries(&self, stream: &[u8]) -> Result<Vec<GroupSummary>, Error> {
-        self.settled(self.ask(|turn| turn.exact_groups(self.key(stream)))?)
-    }
-
-    // ---- for tasks ---------------------------------------------------------------------------------------------
-
-    async fn wait_for_async(&self, wanted: Wanted, wait: Option<Duration>) -> Result<Vec<Entry>, Error> {
-        let asked = self.ask_or_wait(&wanted, wait.is_some())?;
-        let head = asked.head;
-        let (refs, head) = match asked.answer {
-            Answered::Now(refs) => (refs, head),
-            Answered::Later(waiter, mailbox) => {
-                let until = self.engine.clock().elapsed() + wait.unwrap_or_default();
-                self.engine.alarm(until, &mailbox);
-                let waiting = Waiting { namespace: self, waiter, mailbox, until };
-                let answer = Answering(&waiting).await;
-                self.after_wait(waiter, &waiting.mailbox, answer)?
-            }
-        };
-        let refs = self.settle(Asked { answer: refs, head }).await?;
-        self.entries(&refs)
-    }
 }
 
-/// A first answer: entries, or a promise.
-enum Answered {
-    Now(Vec<EntryRef>),
-    Later(WaiterId, Arc<Mailbox>),
-}
-
-/// A read that waits. Dropped early, it waits no longer.
-struct Waiting<'a> {
-    namespace: &'a Namespace,
-    waiter: WaiterId,
-    mailbox: Arc<Mailbox>,
-    until: Duration,
-}
-
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.namespace.engine.turn().cancel(self.waiter);
+        if let Some(alarm) = self.alarm {
+            self.engine.silence(alarm);
+        }
+        self.engine.short_turn().cancel(self.waiter);
     }
 }
 
-/// Resolves with the answer, or with nothing when the time is up.
-struct Answering<'a, 'b>(&'a Waiting<'b>);
+/// Names and values in turn.
+pub(crate) fn flat<'f>(fields: FieldRefs<'f>) -> Result<Vec<&'f [u8]>, Error> {
+    if fields.is_empty() {
+        return Err(ErrorKind::Invalid("an entry needs at least one field").into());
+    }
+    Ok(fields.iter().flat_map(|(name, value)| [*name, *value]).collect())
+}
 
-impl Future for Answering<'_, '_> {
-    type Output = Option<Answer>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.0.mailbox.poll(context.waker()) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if self.0.namespace.engine.clock().elapsed() >= self.0.until => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
+pub(crate) fn entry(id: EntryId, found: &EntryFields<'_>) -> Entry {
+    let mut fields: Fields = Vec::with_capacity(found.len() / 2);
+    let mut name = None;
+    found.for_each(|bytes| match name.take() {
+        None => name = Some(bytes.to_vec()),
+        Some(name) => fields.push((name, bytes.to_vec())),
+    });
+    Entry {
+        id,
+        position: found.position(),
+        global_position: found.global_position(),
+        appended_at: weir_core::Timestamp(found.appended_at()),
+        fields,
     }
 }
 
@@ -336,119 +451,5 @@ fn start(origin: GroupOrigin) -> GroupStart {
         GroupOrigin::Beginning => GroupStart::After(EntryId::MIN),
         GroupOrigin::After(id) => GroupStart::After(id),
         GroupOrigin::End => GroupStart::End,
-    }
-}
-
-impl Streams for Namespace {
-    fn append<'a>(
-        &'a self,
-        stream: &'a [u8],
-        fields: &'a Fields,
-        options: AppendOptions,
-    ) -> BoxFuture<'a, EntryId> {
-        Box::pin(async move { self.settle(self.ask_append(stream, fields, &options)?).await })
-    }
-
-    fn range<'a>(&'a self, stream: &'a [u8], options: RangeOptions) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(async move {
-            let refs = self.settle(self.ask_range(stream, options)?).await?;
-            self.entries(&refs)
-        })
-    }
-
-    fn read<'a>(
-        &'a self,
-        stream: &'a [u8],
-        after: EntryId,
-        count: u64,
-        wait: Option<Duration>,
-    ) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(self.wait_for_async(self.plain(stream, after, count), wait))
-    }
-
-    fn stream_summary<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, Option<StreamSummary>> {
-        Box::pin(async move {
-            let asked = self.ask(|turn| match turn.stream_info(self.key(stream)) {
-                Ok(info) => Ok(Some(StreamSummary {
-                    length: info.length,
-                    last_id: info.last_id,
-                    entries_added: info.entries_added,
-                    groups: info.groups,
-                })),
-                Err(Halt::Error(error)) if *error.kind() == ErrorKind::NoSuchStream => Ok(None),
-                Err(halt) => Err(halt),
-            })?;
-            self.settle(asked).await
-        })
-    }
-
-    fn delete_entries<'a>(&'a self, stream: &'a [u8], ids: &'a [EntryId]) -> BoxFuture<'a, u64> {
-        Box::pin(async move { self.settle(self.ask(|turn| turn.delete(self.key(stream), ids))?).await })
-    }
-
-    fn delete_stream<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, bool> {
-        Box::pin(async move { self.settle(self.ask(|turn| turn.remove_key(self.key(stream)))?).await })
-    }
-}
-
-impl Groups for Namespace {
-    fn create_group<'a>(
-        &'a self,
-        stream: &'a [u8],
-        group: &'a [u8],
-        origin: GroupOrigin,
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let key = self.key(stream);
-            self.settle(self.ask(|turn| turn.group_create(key, group, start(origin), None, true))?).await
-        })
-    }
-
-    fn read_group<'a>(&'a self, stream: &'a [u8], options: GroupReadOptions) -> BoxFuture<'a, Vec<Entry>> {
-        let wanted = self.grouped(stream, &options, GroupReadFrom::New);
-        Box::pin(self.wait_for_async(wanted, options.wait))
-    }
-
-    fn read_history<'a>(
-        &'a self,
-        stream: &'a [u8],
-        options: GroupReadOptions,
-        after: EntryId,
-    ) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(self.wait_for_async(self.grouped(stream, &options, GroupReadFrom::History(after)), None))
-    }
-
-    fn acknowledge<'a>(
-        &'a self,
-        stream: &'a [u8],
-        group: &'a [u8],
-        ids: &'a [EntryId],
-    ) -> BoxFuture<'a, u64> {
-        Box::pin(async move { self.settle(self.ask(|turn| turn.ack(self.key(stream), group, ids))?).await })
-    }
-
-    fn auto_claim<'a>(
-        &'a self,
-        stream: &'a [u8],
-        options: GroupReadOptions,
-        idle_min: Duration,
-        start: EntryId,
-    ) -> BoxFuture<'a, (Vec<Entry>, EntryId)> {
-        Box::pin(async move {
-            let request = AutoClaim {
-                group: &options.group,
-                consumer: &options.consumer,
-                idle_min: u64::try_from(idle_min.as_millis()).unwrap_or(u64::MAX),
-                start,
-                count: options.count,
-                just_ids: false,
-            };
-            let claimed = self.settle(self.ask(|turn| turn.auto_claim(self.key(stream), &request))?).await?;
-            Ok((self.entries(&claimed.entries)?, claimed.cursor))
-        })
-    }
-
-    fn group_summaries<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, Vec<GroupSummary>> {
-        Box::pin(async move { self.settle(self.ask(|turn| turn.exact_groups(self.key(stream)))?).await })
     }
 }

@@ -52,6 +52,9 @@ pub struct Core {
     transaction: u32,
     /// Whether cold blocks were read on the spot before the transaction.
     on_the_spot_before: bool,
+    /// Nobody may wait for anything any more.
+    is_closed: bool,
+    pub(crate) expires_actively: bool,
     pub(crate) events_wanted: bool,
     pub(crate) events: Vec<KeyEvent>,
     /// Keys that expiry removed.
@@ -80,6 +83,8 @@ impl Core {
             watches: Watches::default(),
             transaction: 0,
             on_the_spot_before: false,
+            is_closed: false,
+            expires_actively: true,
             events_wanted: false,
             events: Vec::new(),
             expired_keys: 0,
@@ -279,6 +284,16 @@ impl Core {
         self.appender.head()
     }
 
+    /// From now on nobody may ask any more, and whoever waits is told so.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.refuse_waiters(&ErrorKind::Closed);
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Halt> {
+        if self.is_closed { Err(ErrorKind::Closed.into()) } else { Ok(()) }
+    }
+
     // ---- looking up --------------------------------------------------------------------------------------------
 
     pub(crate) fn inner(&self, ns: NamespaceNo) -> Result<u32, Halt> {
@@ -334,9 +349,19 @@ impl Core {
         self.waiting.signal(key.ns, key.name);
     }
 
-    /// Removes keys whose time has come, a bounded number at once. Call it once a turn.
-    pub fn expire_due(&mut self) {
+    /// Whether keys whose time has come are removed although nobody asks for them. They are gone for every question in
+    /// any case. Default `true`; tests of expiry switch it off.
+    pub fn expire_actively(&mut self, yes: bool) {
+        self.expires_actively = yes;
+    }
+
+    /// Removes keys whose time has come, a bounded number at once; `true` when there are more. The engine's thread does
+    /// this all the time; a door that tells of expired keys does it once a turn.
+    pub fn expire_due(&mut self) -> bool {
         const AT_ONCE: usize = 64;
+        if !self.expires_actively {
+            return false;
+        }
         let mut due = Vec::new();
         for (ns, inner) in self.state.directory.iter().enumerate() {
             let Some(space) = self.state.namespaces.get(*inner as usize) else { continue };
@@ -349,11 +374,13 @@ impl Core {
             }));
         }
         if due.is_empty() || self.check_writable(false).is_err() {
-            return;
+            return false;
         }
+        let is_full = due.len() == AT_ONCE;
         for (ns, slot, name) in due {
             self.expire(KeyRef { ns, name: &name }, Found { slot });
         }
+        is_full
     }
 
     #[inline]

@@ -26,6 +26,7 @@ use crate::core::Core;
 use crate::flusher::Flusher;
 use crate::mailbox::Mailbox;
 use crate::options::{Fsync, Limits, Options};
+use crate::pool::Pool;
 use crate::record::{EntryRecord, Fields};
 use crate::recovery;
 use crate::state::REMOVED_MAX;
@@ -93,11 +94,22 @@ pub(crate) struct Shared {
     /// Whether the last snapshot could not be written.
     pub(crate) snapshot_failed: AtomicBool,
     flusher: Arc<Flusher>,
+    pool: Arc<Pool>,
     /// Tasks that wait for entries only until some time.
-    alarms: Mutex<BTreeMap<(Duration, u64), Weak<Mailbox>>>,
+    alarms: Mutex<Alarms>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
+
+/// Tasks that wait for entries only until some time.
+#[derive(Debug, Default)]
+struct Alarms {
+    set: u64,
+    mailboxes: BTreeMap<AlarmId, Weak<Mailbox>>,
+}
+
+/// When an alarm rings, and which of those that ring then it is.
+pub(crate) type AlarmId = (Duration, u64);
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,6 +156,7 @@ impl Engine {
             snapshot_wanted: AtomicBool::new(false),
             snapshot_failed: AtomicBool::new(false),
             flusher,
+            pool: Arc::default(),
             alarms: Mutex::default(),
             threads: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -174,7 +187,8 @@ impl Engine {
         Self::memory_with(Arc::new(SystemClock::new()), Options::default())
     }
 
-    /// As [`Engine::memory`], with a clock and options of one's own.
+    /// As [`Engine::memory`], with a clock and options of one's own; but nothing is ever flushed, whatever they say, and
+    /// segments are 16 MiB at most.
     #[must_use]
     pub fn memory_with(clock: Arc<dyn Clock>, options: Options) -> Self {
         let log =
@@ -195,11 +209,20 @@ impl Engine {
         if self.shared.log.room() != Room::Ample {
             self.make_room();
         }
+        self.take_turn(None)
+    }
+
+    /// As [`Engine::turn`], but what has to wait for the disk, before it and after it, is left to other threads.
+    pub(crate) fn short_turn(&self) -> Turn<'_> {
+        self.take_turn(Some(self))
+    }
+
+    fn take_turn<'a>(&'a self, in_poll: Option<&'a Self>) -> Turn<'a> {
         let now_micros = self.shared.clock.now_micros();
         let mut core = self.shared.core.lock().expect("no panic under this lock");
         core.now_micros = now_micros;
         core.now = weir_core::Timestamp(now_micros / 1_000);
-        Turn { core: Some(core), shared: &self.shared }
+        Turn { core: Some(core), shared: &self.shared, in_poll }
     }
 
     /// Asks a question under the lock, and again after the disk has done what it needs. The answer must not leave
@@ -371,11 +394,40 @@ impl Engine {
         &self.shared.flusher
     }
 
-    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread.
-    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) {
+    /// Threads that wait for the disk.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.shared.pool
+    }
+
+    /// Has waiting reads served that lack room in the log.
+    fn serve_late_aside(&self) {
+        let shared = self.shared.clone();
+        let served = self.shared.pool.run_unawaited(move || {
+            if shared.serve_late() {
+                shared.ring();
+            }
+        });
+        // A closed engine has answered all waiting reads. Where there is no thread to be had, the next turn serves them.
+        drop(served);
+    }
+
+    /// Has a mailbox nudged when [`Clock::elapsed`] reaches `until`, by the background thread, unless it is
+    /// [silenced](Engine::silence) before.
+    pub(crate) fn alarm(&self, until: Duration, mailbox: &Arc<Mailbox>) -> AlarmId {
         let mut alarms = self.shared.alarms.lock().expect("no panic under this lock");
-        let nth = alarms.last_key_value().map_or(0, |((_, nth), _)| nth + 1);
-        alarms.insert((until, nth), Arc::downgrade(mailbox));
+        alarms.set += 1;
+        let id = (until, alarms.set);
+        alarms.mailboxes.insert(id, Arc::downgrade(mailbox));
+        id
+    }
+
+    pub(crate) fn silence(&self, alarm: AlarmId) {
+        self.shared.alarms.lock().expect("no panic under this lock").mailboxes.remove(&alarm);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alarms_set(&self) -> usize {
+        self.shared.alarms.lock().expect("no panic under this lock").mailboxes.len()
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -494,9 +546,9 @@ impl Engine {
         }
     }
 
-    /// Does a bounded piece of background work: preparing segments, the flush of each second, alarms, snapshots,
-    /// reclaiming.
-    /// Answers whether there is more to do now. Only for engines without a thread of their own.
+    /// Does a bounded piece of background work: preparing segments, the flush of each second, alarms, the removal of
+    /// keys that have expired, snapshots, reclaiming. Answers whether there is more to do now. Only for engines without
+    /// threads of their own.
     ///
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`].
@@ -512,8 +564,10 @@ impl Engine {
         Background::snapshot(&self.shared)
     }
 
-    /// Ends the engine: a last snapshot where the disk has room for it, everything flushed, the folder free for others. Clones answer errors from
-    /// then on.
+    /// Ends the engine: a last snapshot where the disk has room for it, everything flushed, the folder free for others.
+    /// Whoever waits for entries is answered [`ErrorKind::Closed`], and so is every call of a
+    /// [`Namespace`](crate::Namespace) from then on, every change and every new wait asked in a [`Turn`]. Questions asked
+    /// in a turn are answered from memory still.
     ///
     /// # Errors
     /// [`ErrorKind::Faulted`], [`ErrorKind::Io`]; the folder is free all the same.
@@ -523,6 +577,7 @@ impl Engine {
         if lock.is_none() {
             return Ok(());
         }
+        self.turn().close();
         let result = self.sync().and_then(|()| match self.snapshot() {
             // The log has everything; the next start only takes longer.
             Err(error) if *error.kind() == ErrorKind::DiskFull => Ok(()),
@@ -532,6 +587,11 @@ impl Engine {
         self.shared.log.shut();
         drop(lock);
         result
+    }
+
+    /// Removes a bounded number of keys whose time has come; `true` when there are more.
+    pub(crate) fn expire_due(&self) -> bool {
+        self.short_turn().expire_due()
     }
 
     /// For the engine's own use: keeps nothing alive beyond its folder's lock.
@@ -562,9 +622,9 @@ impl Shared {
     pub(crate) fn ring_alarms(&self) -> Option<Duration> {
         let now = self.clock.elapsed();
         let mut alarms = self.alarms.lock().expect("no panic under this lock");
-        let later = alarms.split_off(&(now + Duration::from_nanos(1), 0));
-        let due = std::mem::replace(&mut *alarms, later);
-        let next = alarms.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
+        let later = alarms.mailboxes.split_off(&(now + Duration::from_nanos(1), 0));
+        let due = std::mem::replace(&mut alarms.mailboxes, later);
+        let next = alarms.mailboxes.first_key_value().map(|((until, _), _)| until.saturating_sub(now));
         drop(alarms);
         due.into_values().filter_map(|mailbox| mailbox.upgrade()).for_each(|mailbox| mailbox.nudge());
         next
@@ -591,8 +651,15 @@ impl Shared {
         }
     }
 
+    fn ring(&self) {
+        if let Some(doorbell) = self.doorbell.get() {
+            doorbell();
+        }
+    }
+
     fn stop(&self) {
         self.flusher.close();
+        self.pool.close();
         self.closing.store(true, Ordering::SeqCst);
         drop(self.wake.0.lock().expect("no panic under this lock"));
         self.wake.1.notify_all();
@@ -609,6 +676,8 @@ impl Drop for Shared {
 pub struct Turn<'a> {
     core: Option<MutexGuard<'a, Core>>,
     shared: &'a Shared,
+    /// Its engine, when the turn must not wait for the disk at its end either.
+    in_poll: Option<&'a Engine>,
 }
 
 impl fmt::Debug for Turn<'_> {
@@ -643,10 +712,13 @@ impl Drop for Turn<'_> {
         let lacks_room = core.waiting.has_ready();
         drop(core);
         if lacks_room {
-            ring |= self.shared.serve_late();
+            match self.in_poll {
+                None => ring |= self.shared.serve_late(),
+                Some(engine) => engine.serve_late_aside(),
+            }
         }
-        if ring && let Some(doorbell) = self.shared.doorbell.get() {
-            doorbell();
+        if ring {
+            self.shared.ring();
         }
     }
 }

@@ -48,8 +48,7 @@ impl Core {
             self.check_new_key()?;
         }
         if let Some((producer, iid)) = idempotent {
-            self.check_name(producer)?;
-            self.check_name(iid)?;
+            self.check_producer(found, producer, iid)?;
         }
         if let (Some(found), Some(trim)) = (found, &request.trim) {
             // What the trim will look at is made warm before anything changes.

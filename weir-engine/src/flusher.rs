@@ -32,14 +32,15 @@ impl Flusher {
         Arc::new(Self { log, queue: Mutex::default(), work: Condvar::new() })
     }
 
-    /// Resolves when the log is durable up to `head`.
-    pub(crate) fn durable(self: &Arc<Self>, head: Lsn) -> Durable {
-        Durable { flusher: self.clone(), head }
-    }
-
+    /// Ends the thread, after one more flush for those that wait. Whoever asks later flushes for itself.
     pub(crate) fn close(&self) {
         self.queue.lock().expect("no panic under this lock").closed = true;
         self.work.notify_all();
+    }
+
+    /// Resolves when the log is durable up to `head`.
+    pub(crate) fn durable(self: &Arc<Self>, head: Lsn) -> Durable {
+        Durable { flusher: self.clone(), head }
     }
 
     /// Has the log brought to `head` as safely as `level` says, and wakes whoever asks when it is there or has failed.
@@ -47,19 +48,19 @@ impl Flusher {
         let mut queue = self.queue.lock().expect("no panic under this lock");
         queue.waiting.push((head, level, waker.clone()));
         queue.wanted = Some(safer(queue.wanted.unwrap_or(level), level));
-        if !queue.running {
+        if !queue.running && !queue.closed {
             let own = Arc::downgrade(self);
             let thread = std::thread::Builder::new().name("weir-flush".into()).spawn(move || run(&own));
             queue.running = thread.is_ok();
-            if thread.is_err() {
-                // Without a thread the flush happens right here, late but not never.
-                drop(queue);
-                self.flush(level);
-                return;
-            }
         }
+        let has_thread = queue.running && !queue.closed;
         drop(queue);
-        self.work.notify_one();
+        if has_thread {
+            self.work.notify_one();
+        } else {
+            // Without a thread the flush happens right here, late but not never.
+            self.flush(level);
+        }
     }
 
     /// One flush, and one batch of wake-ups for all it served.
@@ -83,13 +84,13 @@ fn run(flusher: &Weak<Flusher>) {
         let waited =
             flusher.work.wait_timeout_while(queue, idle, |queue| queue.wanted.is_none() && !queue.closed);
         let mut queue = waited.expect("no panic under this lock").0;
-        if queue.closed {
-            return;
-        }
-        let wanted = queue.wanted.take();
+        let (wanted, closed) = (queue.wanted.take(), queue.closed);
         drop(queue);
         if let Some(level) = wanted {
             flusher.flush(level);
+        }
+        if closed {
+            return;
         }
     }
 }
@@ -119,5 +120,64 @@ impl Future for Durable {
         }
         self.flusher.want(self.head, Level::Durable, context.waker());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use crate::Engine;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A flusher of an engine that has something to flush.
+    fn flusher() -> (Engine, Arc<Flusher>, Lsn) {
+        let options = crate::Options { background: false, ..crate::Options::default() };
+        let engine = Engine::memory_with(Arc::new(weir_core::SystemClock::new()), options);
+        let mut turn = engine.turn();
+        let key = crate::KeyRef { ns: crate::NamespaceNo(0), name: b"s" };
+        turn.group_create(key, b"g", crate::GroupStart::End, None, true).expect("there is room");
+        let head = turn.head();
+        drop(turn);
+        let flusher = engine.flusher().clone();
+        (engine, flusher, head)
+    }
+
+    #[test]
+    fn what_was_wanted_before_the_end_is_flushed_at_the_end() {
+        let (_engine, flusher, head) = flusher();
+        // Nobody starts a thread: this test is it.
+        flusher.queue.lock().expect("no panic under this lock").running = true;
+        let woken = Arc::new(Woken::default());
+        flusher.want(head, Level::Durable, &woken.clone().into());
+        flusher.close();
+        run(&Arc::downgrade(&flusher));
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert!(flusher.log.durable() >= head);
+    }
+
+    #[test]
+    fn whoever_wants_a_flush_after_the_end_is_woken() {
+        let (_engine, flusher, head) = flusher();
+        flusher.close();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut durable = pin!(flusher.durable(head));
+        assert!(durable.as_mut().poll(&mut context).is_pending());
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert!(durable.as_mut().poll(&mut context).is_ready());
     }
 }

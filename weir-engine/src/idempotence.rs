@@ -1,13 +1,22 @@
 //! Idempotent producers: which IDs a producer has used lately, and which entries they became.
 //!
 //! Kept per stream and producer, first in first out, bounded by [`IdempotenceLimits`]. What has expired is not found
-//! any more; it is removed when the producer next adds an entry.
+//! any more. It goes when its producer next adds an entry; a producer whose IDs have all expired goes when anybody
+//! adds an entry to the stream, a few at once. So a stream to which nothing is added keeps what it has.
+//!
+//! Invariant: what is kept follows from the records alone, and a snapshot holds all of it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
-use weir_core::EntryId;
+use weir_core::{EntryId, ErrorKind};
 
+use crate::api::Halt;
+use crate::core::{Core, Found};
 use crate::record::IdempotenceLimits;
+
+/// Producers that an entry makes a stream forget, at most. It can bring one, so they grow less in any case.
+const FORGOTTEN_AT_ONCE: usize = 2;
 
 impl Default for IdempotenceLimits {
     /// 100 seconds and 100 IDs, as Redis.
@@ -26,12 +35,43 @@ impl IdempotenceLimits {
 struct Producer {
     order: VecDeque<Box<[u8]>>,
     ids: HashMap<Box<[u8]>, EntryId>,
+    /// The greatest of them.
+    newest: EntryId,
+}
+
+impl Producer {
+    fn remember(&mut self, iid: &[u8], id: EntryId, ids_max: u64) {
+        if self.ids.insert(iid.into(), id).is_some() {
+            // It had expired and was not removed yet.
+            self.order.retain(|known| **known != *iid);
+        }
+        self.order.push_back(iid.into());
+        self.newest = self.newest.max(id);
+        while self.order.len() as u64 > ids_max {
+            self.forget_first();
+        }
+    }
+
+    fn forget_expired(&mut self, limits: IdempotenceLimits, now: u64) {
+        while self.order.front().is_some_and(|first| limits.expired(self.ids[first], now)) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let id = self.order.pop_front().and_then(|iid| self.ids.remove(&iid));
+        if id == Some(self.newest) {
+            self.newest = self.ids.values().max().copied().unwrap_or_default();
+        }
+    }
 }
 
 /// The idempotent IDs of one stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Idempotence {
-    producers: BTreeMap<Box<[u8]>, Producer>,
+    producers: BTreeMap<Arc<[u8]>, Producer>,
+    /// The same, those first that have added nothing for longest.
+    by_newest: BTreeSet<(EntryId, Arc<[u8]>)>,
     /// How many IDs were ever remembered.
     pub(crate) added: u64,
     /// How many appends were answered from memory. Not durable by itself.
@@ -40,7 +80,7 @@ pub(crate) struct Idempotence {
 
 impl Idempotence {
     pub(crate) fn with_counters(added: u64, duplicates: u64) -> Self {
-        Self { producers: BTreeMap::new(), added, duplicates }
+        Self { added, duplicates, ..Self::default() }
     }
 
     pub(crate) fn find(
@@ -54,6 +94,7 @@ impl Idempotence {
         (!limits.expired(id, now)).then_some(id)
     }
 
+    /// Remembers what became of an append.
     pub(crate) fn add(
         &mut self,
         producer: &[u8],
@@ -63,21 +104,56 @@ impl Idempotence {
         now: u64,
     ) {
         self.added += 1;
-        let entry = self.producers.entry(producer.into()).or_default();
-        if entry.ids.insert(iid.into(), id).is_none() {
-            entry.order.push_back(iid.into());
+        self.change(producer, |own| {
+            own.forget_expired(limits, now);
+            own.remember(iid, id, limits.ids_max);
+        });
+    }
+
+    /// Ties an ID to an entry, without counting it.
+    pub(crate) fn tie(&mut self, producer: &[u8], iid: &[u8], id: EntryId, limits: IdempotenceLimits) {
+        self.change(producer, |own| own.remember(iid, id, limits.ids_max));
+    }
+
+    fn change(&mut self, producer: &[u8], change: impl FnOnce(&mut Producer)) {
+        let known = self.producers.get_key_value(producer).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| producer.into());
+        let own = self.producers.entry(name.clone()).or_default();
+        let before = own.newest;
+        change(own);
+        let (after, is_empty) = (own.newest, own.order.is_empty());
+        if is_empty {
+            self.producers.remove(producer);
+            self.by_newest.remove(&(before, name));
+        } else if before != after || self.by_newest.len() < self.producers.len() {
+            self.by_newest.remove(&(before, name.clone()));
+            self.by_newest.insert((after, name));
         }
-        while entry.order.len() as u64 > limits.ids_max
-            || entry.order.front().is_some_and(|first| limits.expired(entry.ids[first], now))
-        {
-            let Some(first) = entry.order.pop_front() else { break };
-            entry.ids.remove(&first);
+    }
+
+    /// Forgets a few producers whose IDs have all expired.
+    pub(crate) fn forget_silent(&mut self, limits: IdempotenceLimits, now: u64) {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((newest, name)) = self.by_newest.first() else { return };
+            if !limits.expired(*newest, now) {
+                return;
+            }
+            self.producers.remove(name);
+            self.by_newest.pop_first();
         }
+    }
+
+    /// Whether a producer may add an ID when a stream has at most so many producers.
+    fn has_room(&self, producer: &[u8], limits: IdempotenceLimits, now: u64, producers_max: usize) -> bool {
+        self.producers.len() < producers_max
+            || self.producers.contains_key(producer)
+            || self.by_newest.first().is_some_and(|(newest, _)| limits.expired(*newest, now))
     }
 
     /// Forgets all IDs; the lifetime counters stay.
     pub(crate) fn clear(&mut self) {
         self.producers.clear();
+        self.by_newest.clear();
     }
 
     /// Producers and IDs that are remembered at `now`.
@@ -95,19 +171,123 @@ impl Idempotence {
         })
     }
 
-    /// Whether the order and the table of each producer hold the same IDs.
+    /// Whether the tables hold the same producers, and those of each producer the same IDs.
     pub(crate) fn is_sound(&self) -> bool {
-        self.producers.values().all(|producer| {
-            producer.order.len() == producer.ids.len()
-                && producer.order.iter().all(|iid| producer.ids.contains_key(iid))
-        })
+        self.producers.len() == self.by_newest.len()
+            && self.producers.iter().all(|(name, producer)| {
+                self.by_newest.contains(&(producer.newest, name.clone()))
+                    && producer.order.len() == producer.ids.len()
+                    && producer.order.iter().all(|iid| producer.ids.contains_key(iid))
+                    && producer.ids.values().max() == Some(&producer.newest)
+            })
     }
 
     /// Puts back what [`Idempotence::iter`] gave.
     pub(crate) fn restore(&mut self, producer: &[u8], iid: &[u8], id: EntryId) {
-        let entry = self.producers.entry(producer.into()).or_default();
-        if entry.ids.insert(iid.into(), id).is_none() {
-            entry.order.push_back(iid.into());
+        self.change(producer, |own| own.remember(iid, id, u64::MAX));
+    }
+}
+
+impl Core {
+    /// Checks the names of an idempotent ID, and that its stream may have another producer if it brings one.
+    pub(crate) fn check_producer(
+        &self,
+        found: Option<Found>,
+        producer: &[u8],
+        iid: &[u8],
+    ) -> Result<(), Halt> {
+        self.check_name(producer)?;
+        self.check_name(iid)?;
+        let Some(stream) = found.map(|found| self.stream(found)) else { return Ok(()) };
+        let (limits, most) = (stream.idempotence_limits, self.options.limits.producers);
+        let known = stream.idempotence.as_deref();
+        if known.is_none_or(|known| known.has_room(producer, limits, self.now.0, most)) {
+            return Ok(());
         }
+        Err(ErrorKind::LimitReached("producers of a stream (producers)").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use weir_core::{ManualClock, Timestamp};
+
+    use crate::{Append, Engine, KeyRef, Limits, NamespaceNo, NewId, Options, Producer as By};
+
+    use super::*;
+
+    const KEY: KeyRef<'_> = KeyRef { ns: NamespaceNo(0), name: b"s" };
+
+    fn engine(producers: usize) -> (Engine, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+        let limits = Limits { producers, ..Limits::default() };
+        let options = Options { limits, background: false, ..Options::default() };
+        (Engine::memory_with(clock.clone(), options), clock)
+    }
+
+    fn append(engine: &Engine, producer: Option<&str>) -> Result<(), Halt> {
+        let producer = producer.map(|id| By { id: id.as_bytes(), iid: Some(b"1") });
+        let fields: [&[u8]; 2] = [b"f", b"v"];
+        let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer };
+        engine.turn().append(KEY, &request).map(|_| ())
+    }
+
+    /// How many producers the stream keeps, and that its tables agree.
+    fn kept(engine: &Engine) -> usize {
+        let mut turn = engine.turn();
+        let found = turn.find_stream(KEY).expect("it is a stream").expect("it is there");
+        let idempotence = turn.stream(found).idempotence.as_deref().expect("a producer has added to it");
+        assert!(idempotence.is_sound());
+        idempotence.producers.len()
+    }
+
+    #[test]
+    fn silent_producers_are_forgotten_as_the_stream_goes_on() {
+        let (engine, clock) = engine(100);
+        for n in 0..40 {
+            append(&engine, Some(&n.to_string())).expect("there is room");
+            clock.advance(Duration::from_millis(1));
+        }
+        assert_eq!(kept(&engine), 40);
+        clock.advance(Duration::from_secs(50));
+        append(&engine, Some("0")).expect("a duplicate is no error");
+        append(&engine, Some("last")).expect("there is room");
+        clock.advance(Duration::from_secs(60));
+        for _ in 0..20 {
+            append(&engine, None).expect("there is room");
+        }
+        assert_eq!(kept(&engine), 1, "only the last one added within 100 seconds");
+        clock.advance(Duration::from_secs(50));
+        append(&engine, None).expect("there is room");
+        assert_eq!(kept(&engine), 0);
+    }
+
+    #[test]
+    fn a_stream_has_so_many_producers_at_most() {
+        let (engine, clock) = engine(3);
+        for name in ["a", "b", "c", "a"] {
+            append(&engine, Some(name)).expect("there is room");
+        }
+        let refused = append(&engine, Some("d"));
+        let is_limit = |halt: &Halt| matches!(halt, Halt::Error(error) if matches!(error.kind(), ErrorKind::LimitReached(_)));
+        assert!(refused.is_err_and(|halt| is_limit(&halt)));
+        append(&engine, None).expect("others are not concerned");
+        clock.advance(Duration::from_secs(100));
+        append(&engine, Some("d")).expect("the others are silent for long enough");
+        assert_eq!(kept(&engine), 2);
+    }
+
+    #[test]
+    fn ids_tied_by_hand_count_against_the_limit() {
+        let limits = IdempotenceLimits { duration_s: 100, ids_max: 2 };
+        let mut known = Idempotence::default();
+        for (iid, ms) in [(b"1", 3), (b"2", 1), (b"3", 2)] {
+            known.tie(b"p", iid, EntryId::new(ms, 0), limits);
+            assert!(known.is_sound());
+        }
+        let left: Vec<_> = known.iter().map(|(_, iid, _)| iid.to_vec()).collect();
+        assert_eq!(left, [b"2".to_vec(), b"3".to_vec()]);
     }
 }

@@ -165,7 +165,8 @@ impl Core {
     /// Ties an idempotent ID to an entry that exists.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::WrongType`]; [`ErrorKind::Invalid`] with the text Redis answers.
+    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::WrongType`], [`ErrorKind::LimitReached`]; [`ErrorKind::Invalid`] with
+    /// the text Redis answers.
     pub fn record_idempotent(
         &mut self,
         key: KeyRef<'_>,
@@ -178,8 +179,6 @@ impl Core {
         if stream.find(&self.blocks, id)?.is_none() {
             return Err(ErrorKind::Invalid("No such message in stream").into());
         }
-        self.check_name(producer)?;
-        self.check_name(iid)?;
         let limits = stream.idempotence_limits;
         let known = stream.idempotence.as_ref().and_then(|i| i.find(producer, iid, limits, self.now.0));
         match known {
@@ -190,6 +189,7 @@ impl Core {
             }
             None => {}
         }
+        self.check_producer(Some(found), producer, iid)?;
         self.check_writable(true)?;
         let record = crate::record::Record::IdempotentId { key: self.key(found).no, producer, iid, id };
         self.commit_to(found, &record);

@@ -34,6 +34,8 @@ pub struct Limits {
     pub consumers: usize,
     /// Pending entries of one group. Default 10 000 000.
     pub pending: usize,
+    /// Producers whose idempotent IDs one stream remembers. Default 65 536.
+    pub producers: usize,
     /// Keys in all namespaces. Default 100 000 000.
     pub keys: usize,
     /// Waiting reads. Default 100 000.
@@ -56,6 +58,7 @@ impl Default for Limits {
             groups: 10_000,
             consumers: 1_000_000,
             pending: 10_000_000,
+            producers: 65_536,
             keys: 100_000_000,
             waiting: 100_000,
             copied_entries: 100_000,

@@ -17,7 +17,7 @@ use crate::group::{Group, PendingEntry};
 use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
 use crate::stream::Span;
-use crate::waiting::{ReplyTo, Served, WaiterId, Wanted, WatchId};
+use crate::waiting::{ReplyTo, Round, Served, WaiterId, Wanted, WatchId};
 
 /// Rows in one record at most, so that a record always fits a segment: a row takes up to 40 bytes.
 pub(crate) const ROWS_PER_RECORD: usize = 1_000;
@@ -46,9 +46,8 @@ struct Budget {
 
 impl Budget {
     fn new(limits: &ReadLimits, most: usize) -> Self {
-        let count = limits.count.filter(|count| *count > 0);
         let count_total = limits.count_total.unwrap_or(u64::MAX).min(most as u64);
-        Self { count, count_total, bytes_total: limits.bytes_total, bytes: 0, answered: 0 }
+        Self { count: limits.count, count_total, bytes_total: limits.bytes_total, bytes: 0, answered: 0 }
     }
 
     /// How many entries the next stream may give.
@@ -258,7 +257,7 @@ impl Core {
             }
             self.measure(&read.limits, refs)?;
         }
-        if group.last_id >= stream.last_id {
+        if group.last_id >= stream.last_id || most == 0 {
             return Ok(());
         }
         if read.limits.bytes_total.is_some() {
@@ -561,7 +560,7 @@ impl Core {
     /// Lets a plain read wait. It was asked just before and found nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when too many reads wait.
+    /// [`ErrorKind::LimitReached`] when too many reads wait, [`ErrorKind::Closed`].
     pub fn wait_read(&mut self, read: Read, token: u64) -> Result<WaiterId, Halt> {
         self.wait(Wanted::Read(read), ReplyTo::Door(token))
     }
@@ -569,7 +568,7 @@ impl Core {
     /// Lets a group read wait. It was asked just before and found nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when too many reads wait.
+    /// [`ErrorKind::LimitReached`] when too many reads wait, [`ErrorKind::Closed`].
     pub fn wait_group(&mut self, read: ReadGroup, token: u64) -> Result<WaiterId, Halt> {
         self.wait(Wanted::Group(read), ReplyTo::Door(token))
     }
@@ -580,6 +579,7 @@ impl Core {
     }
 
     fn wait(&mut self, wanted: Wanted, reply_to: ReplyTo) -> Result<WaiterId, Halt> {
+        self.check_open()?;
         if self.waiting.len() >= self.options.limits.waiting {
             return Err(ErrorKind::LimitReached("waiting reads (waiting)").into());
         }
@@ -620,9 +620,10 @@ impl Core {
             self.ask_again(waiter);
         }
         for group in self.waiting.groups(ns, name) {
-            while let Some(waiter) = self.waiting.first(ns, name, &group) {
+            let mut round = Round::default();
+            while let Some(waiter) = self.waiting.next_in(ns, name, &group, &mut round) {
                 if !self.ask_again(waiter) {
-                    break;
+                    self.waiting.got_nothing(&mut round);
                 }
             }
         }
@@ -650,13 +651,23 @@ impl Core {
             (Err(Halt::Error(error)), Wanted::Group(_)) => Err(error.kind().clone()),
             (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
         };
-        if let Some(wait) = self.waiting.remove(waiter) {
-            match wait.reply_to {
-                ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
-                ReplyTo::Own(mailbox) => mailbox.put(result),
-            }
-        }
+        self.answer_waiter(waiter, result);
         true
+    }
+
+    fn answer_waiter(&mut self, waiter: WaiterId, result: Result<ReadOutcome, ErrorKind>) {
+        let Some(wait) = self.waiting.remove(waiter) else { return };
+        match wait.reply_to {
+            ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
+            ReplyTo::Own(mailbox) => mailbox.put(result),
+        }
+    }
+
+    /// Answers all waiting reads with an error.
+    pub(crate) fn refuse_waiters(&mut self, kind: &ErrorKind) {
+        for waiter in self.waiting.all() {
+            self.answer_waiter(waiter, Err(kind.clone()));
+        }
     }
 
     /// What became of waiting reads since this was last asked.

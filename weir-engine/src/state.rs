@@ -389,7 +389,8 @@ impl Stream {
             }
             Record::Idempotence { limits, .. } => self.apply_idempotence(*limits),
             Record::IdempotentId { producer, iid, id, .. } => {
-                self.idempotence.get_or_insert_default().restore(producer, iid, *id);
+                let limits = self.idempotence_limits;
+                self.idempotence.get_or_insert_default().tie(producer, iid, *id, limits);
             }
             Record::Carried { node, idempotent_added, idempotent_duplicates, .. } => {
                 self.node = *node;

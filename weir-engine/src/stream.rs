@@ -443,8 +443,11 @@ impl Stream {
         self.last_id = entry.id;
         self.entries_added = self.entries_added.saturating_add(1);
         self.next_pos = entry.pos + 1;
+        let limits = self.idempotence_limits;
+        if let Some(idempotence) = &mut self.idempotence {
+            idempotence.forget_silent(limits, entry.at);
+        }
         if let Some((producer, iid)) = entry.idempotent {
-            let limits = self.idempotence_limits;
             self.idempotence.get_or_insert_default().add(producer, iid, entry.id, limits, entry.at);
         }
     }

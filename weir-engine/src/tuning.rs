@@ -77,9 +77,13 @@ impl Core {
         self.expired_keys
     }
 
-    /// When the next key expires; in the past for one that is to be removed by [`Core::expire_due`].
+    /// When the next key expires; in the past for one that is to be removed by [`Core::expire_due`]. `None` also where
+    /// that removes nothing, see [`Core::expire_actively`].
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
+        if !self.expires_actively {
+            return None;
+        }
         let spaces = self.state.directory.iter().filter_map(|at| self.state.namespaces.get(*at as usize));
         spaces.filter_map(|space| space.expires.first()).map(|(at, _)| Timestamp(*at)).min()
     }

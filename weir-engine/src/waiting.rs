@@ -1,15 +1,16 @@
 //! Reads that wait for entries, and watched keys.
 //!
 //! Invariants:
-//! * Waiting reads of one group on one stream are served first come, first served; when the first gets nothing there
-//!   is nothing for the others either, so an append wakes as many as it has entries for.
+//! * Waiting reads of one group on one stream are served first come, first served. When one gets nothing there is
+//!   nothing new for the others either, and nothing to claim for those that want it to be idle as long or longer; so
+//!   an append wakes as many as it has entries for. See [`Round`].
 //! * Plain reads each get their own copy.
 //! * A read that was served or cancelled is nowhere in here any more.
 //!
 //! Who waits keeps the deadline; this knows no time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-
+use std::ops::Bound;
 use std::sync::Arc;
 
 use weir_core::ErrorKind;
@@ -73,7 +74,57 @@ pub struct Served {
 #[derive(Debug, Default)]
 struct StreamWaits {
     plain: BTreeSet<WaiterId>,
-    groups: BTreeMap<Box<[u8]>, BTreeSet<WaiterId>>,
+    groups: BTreeMap<Box<[u8]>, GroupWaits>,
+}
+
+/// Who waits for a stream in one group.
+#[derive(Debug, Default)]
+struct GroupWaits {
+    all: BTreeSet<WaiterId>,
+    /// Those that would also claim, and how long a row has to be idle for them.
+    claiming: BTreeMap<WaiterId, u64>,
+    /// The same, least first.
+    by_idle_min: BTreeSet<(u64, WaiterId)>,
+}
+
+impl GroupWaits {
+    fn insert(&mut self, id: WaiterId, claim_idle_min: Option<u64>) {
+        self.all.insert(id);
+        if let Some(idle_min) = claim_idle_min {
+            self.claiming.insert(id, idle_min);
+            self.by_idle_min.insert((idle_min, id));
+        }
+    }
+
+    fn remove(&mut self, id: WaiterId) {
+        self.all.remove(&id);
+        if let Some(idle_min) = self.claiming.remove(&id) {
+            self.by_idle_min.remove(&(idle_min, id));
+        }
+    }
+
+    /// Who is to be asked next in a round.
+    fn next(&self, round: &Round) -> Option<WaiterId> {
+        let later = (round.asked.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        if !round.nothing_new {
+            return self.all.range(later).next().copied();
+        }
+        let may_get = |idle_min: u64| round.nothing_idle.is_none_or(|known| idle_min < known);
+        let (least, _) = self.by_idle_min.first()?;
+        if !may_get(*least) {
+            return None;
+        }
+        self.claiming.range(later).find(|(_, idle_min)| may_get(**idle_min)).map(|(id, _)| *id)
+    }
+}
+
+/// One round through the waiting reads of a group: who was asked last, and what is known not to be there.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    asked: Option<WaiterId>,
+    nothing_new: bool,
+    /// No row is idle that long.
+    nothing_idle: Option<u64>,
 }
 
 /// All waiting reads.
@@ -105,6 +156,11 @@ impl Waiting {
         self.waits.get(&id)
     }
 
+    /// All waiting reads, in the order they came.
+    pub(crate) fn all(&self) -> BTreeSet<WaiterId> {
+        self.waits.keys().copied().collect()
+    }
+
     pub(crate) fn add(&mut self, wanted: Wanted, reply_to: ReplyTo) -> WaiterId {
         self.next += 1;
         let id = WaiterId(self.next);
@@ -114,11 +170,14 @@ impl Waiting {
                 Some(waits) => waits,
                 None => streams.entry(name.into()).or_default(),
             };
-            let queue = match &wanted {
-                Wanted::Read(_) => &mut waits.plain,
-                Wanted::Group(read) => waits.groups.entry(read.group.clone()).or_default(),
-            };
-            queue.insert(id);
+            match &wanted {
+                Wanted::Read(_) => {
+                    waits.plain.insert(id);
+                }
+                Wanted::Group(read) => {
+                    waits.groups.entry(read.group.clone()).or_default().insert(id, read.claim_idle_min);
+                }
+            }
         }
         self.waits.insert(id, Wait { wanted, reply_to });
         id
@@ -136,8 +195,8 @@ impl Waiting {
                 }
                 Wanted::Group(read) => {
                     if let Some(queue) = waits.groups.get_mut(&read.group) {
-                        queue.remove(&id);
-                        if queue.is_empty() {
+                        queue.remove(id);
+                        if queue.all.is_empty() {
                             waits.groups.remove(&read.group);
                         }
                     }
@@ -190,9 +249,26 @@ impl Waiting {
         waits.map(|waits| waits.groups.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whose turn it is in a group.
-    pub(crate) fn first(&self, ns: NamespaceNo, name: &[u8], group: &[u8]) -> Option<WaiterId> {
-        self.streams.get(&ns)?.get(name)?.groups.get(group)?.first().copied()
+    /// Whose turn it is in a round through a group.
+    pub(crate) fn next_in(
+        &self,
+        ns: NamespaceNo,
+        name: &[u8],
+        group: &[u8],
+        round: &mut Round,
+    ) -> Option<WaiterId> {
+        round.asked = self.streams.get(&ns)?.get(name)?.groups.get(group)?.next(round);
+        round.asked
+    }
+
+    /// Notes that the waiting read asked last in a round got nothing.
+    pub(crate) fn got_nothing(&self, round: &mut Round) {
+        let wait = round.asked.and_then(|id| self.waits.get(&id));
+        let Some(Wait { wanted: Wanted::Group(read), .. }) = wait else { return };
+        round.nothing_new = true;
+        if let Some(idle_min) = read.claim_idle_min {
+            round.nothing_idle = Some(round.nothing_idle.map_or(idle_min, |known| known.min(idle_min)));
+        }
     }
 }
 

@@ -16,5 +16,6 @@ mod recovery;
 mod script;
 mod stories;
 mod streams;
+mod tasks;
 mod waiting;
 mod watched;

@@ -1,13 +1,15 @@
 //! Reads that wait: who is woken, in which order, and who is not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{BoxFuture, EntryId, ErrorKind, FieldRefs, ManualClock, Timestamp};
 use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
 use weir_engine::{
-    Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Namespace, NewId, ReadGroup,
-    ReadLimits, Served,
+    Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
+    Options, ReadGroup, ReadLimits, Served,
 };
 use weir_log::faulty::FaultyDisk;
 
@@ -94,15 +96,63 @@ fn a_waiting_group_read_learns_that_its_group_is_gone() {
     }
 }
 
+/// A group with one pending row, and reads that wait in it, with the idle time each would claim at.
+fn waiting_to_claim(claims: &[Option<u64>]) -> (Engine, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let engine = Engine::memory_with(clock.clone(), manual());
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    add(&engine, "s", 1, "x");
+    let other = ReadGroup { consumer: b"bob".as_slice().into(), ..group_read(1) };
+    assert_eq!(engine.turn().read_group(&other).unwrap().streams.len(), 1);
+    for (token, claim_idle_min) in (0..).zip(claims) {
+        let read = ReadGroup { claim_idle_min: *claim_idle_min, ..group_read(1) };
+        engine.turn().wait_group(read, token).unwrap();
+    }
+    (engine, clock)
+}
+
+fn manual() -> Options {
+    Options { background: false, ..Options::default() }
+}
+
+fn hand_back(engine: &Engine) {
+    let ids = [EntryId::new(1, 1)];
+    let request = Nack { group: b"g", mode: NackMode::Fail, ids: &ids, deliveries: None, force: false };
+    assert_eq!(engine.turn().nack(key("s"), &request).unwrap(), 1);
+}
+
+fn tokens(engine: &Engine) -> Vec<u64> {
+    engine.turn().take_served().iter().map(|served| served.token).collect()
+}
+
+#[test]
+fn a_row_that_is_handed_back_reaches_a_claiming_read_behind_plain_ones() {
+    let hour = Some(3_600_000);
+    let (engine, _) = waiting_to_claim(&[None, None, hour, None, hour]);
+    hand_back(&engine);
+    assert_eq!(tokens(&engine), [2]);
+    add(&engine, "s", 2, "x");
+    assert_eq!(tokens(&engine), [0], "who came first gets what is new");
+    assert_eq!(engine.turn().waiting_counts().0, 3);
+}
+
+#[test]
+fn a_claiming_read_is_asked_when_one_that_wants_more_idle_rows_got_nothing() {
+    let (engine, clock) = waiting_to_claim(&[Some(60_000), None, Some(60_000), Some(90_000), Some(5_000)]);
+    clock.advance(Duration::from_secs(10));
+    // Something happens to the stream: waiting reads look at it. The row is idle for ten seconds.
+    engine.turn().group_create(key("s"), b"h", GroupStart::End, None, false).unwrap();
+    assert!(engine.turn().group_destroy(key("s"), b"h").unwrap());
+    assert_eq!(tokens(&engine), [4]);
+}
+
 fn namespace() -> (Engine, Namespace) {
     let engine = Engine::memory();
     let namespace = engine.namespace("default").expect("it is there from the start");
     (engine, namespace)
 }
 
-fn fields() -> weir_core::Fields {
-    vec![(b"type".to_vec(), b"placed".to_vec())]
-}
+const FIELDS: FieldRefs<'_> = &[(b"type", b"placed")];
 
 fn reader(wait: Option<Duration>) -> GroupReadOptions {
     GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count: 10, wait }
@@ -117,10 +167,10 @@ fn a_thread_waits_for_an_entry_of_another_thread() {
         while engine.turn().waiting_counts().0 == 0 {
             std::thread::yield_now();
         }
-        let id = orders.append(b"orders", &fields(), &weir_core::AppendOptions::default()).unwrap();
+        let id = orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
         let entries = waiting.join().unwrap();
         assert_eq!((entries[0].id, entries[0].position, entries[0].global_position), (id, 0, 1));
-        assert_eq!(entries[0].fields, fields());
+        assert_eq!(entries[0].fields, [(b"type".to_vec(), b"placed".to_vec())]);
     });
     let summary = &orders.group_summaries(b"orders").unwrap()[0];
     assert_eq!((summary.pending, summary.lag), (1, 0));
@@ -139,7 +189,7 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
         while engine.turn().waiting_counts().0 == 0 {
             tokio::task::yield_now().await;
         }
-        let id = broker.append(b"orders", &fields(), weir_core::AppendOptions::default()).await.unwrap();
+        let id = broker.append(b"orders", FIELDS, weir_core::AppendOptions::default()).await.unwrap();
         assert_eq!(task.await.unwrap().unwrap()[0].id, id);
         let timed = broker.read(b"orders", id, 1, Some(Duration::from_millis(5))).await.unwrap();
         assert_eq!(timed, []);
@@ -152,7 +202,7 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
     });
 }
 
-fn everything() -> weir_core::RangeOptions {
+pub(crate) fn everything() -> weir_core::RangeOptions {
     weir_core::RangeOptions { start: EntryId::MIN, end: EntryId::MAX, count: 100, reverse: false }
 }
 
@@ -171,7 +221,7 @@ fn tasks_that_want_durability_share_flushes() {
             .map(|_| {
                 let orders = orders.clone();
                 let append = async move {
-                    Streams::append(&orders, b"orders", &fields(), weir_core::AppendOptions::default()).await
+                    Streams::append(&orders, b"orders", FIELDS, weir_core::AppendOptions::default()).await
                 };
                 tokio::spawn(append)
             })
@@ -207,4 +257,128 @@ fn a_waiting_group_read_outlasts_a_log_without_room() {
     assert_eq!(served.len(), 1);
     assert_eq!((served[0].token, ids(&served[0]).len()), (7, 1));
     assert_eq!(engine.turn().pending_summary(key("s"), b"g").unwrap().count, 1);
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+pub(crate) struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A task that is polled by hand.
+pub(crate) struct Task<'a, T> {
+    pub(crate) future: BoxFuture<'a, T>,
+    pub(crate) woken: Arc<Woken>,
+}
+
+impl<'a, T> Task<'a, T> {
+    /// Begins it; it is not ready at once.
+    pub(crate) fn pending(future: BoxFuture<'a, T>) -> Self {
+        let mut task = Self { future, woken: Arc::default() };
+        assert!(task.poll().is_pending());
+        task
+    }
+
+    pub(crate) fn poll(&mut self) -> Poll<Result<T, weir_core::Error>> {
+        self.future.as_mut().poll(&mut Context::from_waker(&self.woken.clone().into()))
+    }
+
+    /// Its answer, after others have done what it waits for.
+    pub(crate) fn finish(&mut self) -> Result<T, ErrorKind> {
+        loop {
+            let before = self.woken.0.load(Ordering::SeqCst);
+            if let Poll::Ready(answer) = self.poll() {
+                return answer.map_err(|error| error.kind().clone());
+            }
+            while self.woken.0.load(Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Its answer, after it was woken.
+    pub(crate) fn answer(&mut self) -> Result<T, ErrorKind> {
+        assert!(self.woken.0.load(Ordering::SeqCst) > 0, "nobody woke it");
+        match self.poll() {
+            Poll::Ready(answer) => answer.map_err(|error| error.kind().clone()),
+            Poll::Pending => panic!("it was woken for nothing"),
+        }
+    }
+}
+
+fn by_hand() -> (Engine, Namespace, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let engine = Engine::memory_with(clock.clone(), manual());
+    let namespace = engine.namespace("default").unwrap();
+    (engine, namespace, clock)
+}
+
+#[test]
+fn a_task_may_wait_for_ever() {
+    let (engine, orders, clock) = by_hand();
+    let mut task = Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+    clock.advance(Duration::from_secs(1_000_000));
+    engine.background_step().unwrap();
+    assert!(task.poll().is_pending());
+    orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
+    assert_eq!(task.answer().unwrap().len(), 1);
+    drop(Task::pending(Streams::read(&orders, b"none", EntryId::MIN, 1, Some(Duration::MAX))));
+    assert_eq!(engine.turn().waiting_counts(), (0, 0));
+}
+
+#[test]
+fn tasks_whose_time_is_up_at_once_are_all_woken() {
+    let (engine, orders, clock) = by_hand();
+    let read = |seconds| {
+        let wait = Some(Duration::from_secs(seconds));
+        Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, wait))
+    };
+    let (mut late, mut one, mut other) = (read(100), read(5), read(5));
+    clock.advance(Duration::from_secs(5));
+    engine.background_step().unwrap();
+    assert_eq!(one.answer().unwrap(), []);
+    assert_eq!(other.answer().unwrap(), []);
+    assert!(late.poll().is_pending());
+    drop(late);
+    assert_eq!(engine.turn().waiting_counts(), (0, 0));
+}
+
+fn is_closed<T: std::fmt::Debug>(answer: Result<T, weir_core::Error>) -> bool {
+    *answer.unwrap_err().kind() == ErrorKind::Closed
+}
+
+#[test]
+fn closing_answers_whoever_waits() {
+    let (engine, orders, _) = by_hand();
+    orders.create_group(b"orders", b"g", GroupOrigin::Beginning).unwrap();
+    let mut task = Task::pending(Groups::read_group(&orders, b"orders", reader(Some(LONG))));
+    engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
+    engine.turn().wait_group(group_read(1), 7).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| orders.read(b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+        while engine.turn().waiting_counts().0 < 3 {
+            std::thread::yield_now();
+        }
+        engine.close().unwrap();
+        assert!(is_closed(thread.join().unwrap()));
+    });
+    assert_eq!(task.answer().unwrap_err(), ErrorKind::Closed);
+    let served = engine.turn().take_served();
+    assert_eq!((served[0].token, served[0].result.as_ref().unwrap_err()), (7, &ErrorKind::Closed));
+}
+
+#[test]
+fn a_closed_engine_answers_nothing_any_more() {
+    let (engine, orders, _) = by_hand();
+    orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
+    engine.close().unwrap();
+    assert!(is_closed(orders.range(b"orders", everything())));
+    assert!(is_closed(orders.read(b"orders", EntryId::MIN, 1, None)));
+    assert!(is_closed(orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default())));
+    assert!(is_closed(orders.group_summaries(b"orders")));
+    assert!(engine.turn().wait_group(group_read(1), 1).is_err());
 }

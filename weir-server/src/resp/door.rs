@@ -113,8 +113,6 @@ pub(crate) struct Door {
     pub(crate) tick: std::time::Duration,
     /// Whether what the command at hand wanted done without the engine's lock was done.
     pub(crate) done_outside: bool,
-    /// Whether keys are removed when their time comes, not only when they are asked for.
-    pub(crate) expires_actively: bool,
     /// Whether a client asked for the end.
     pub(crate) stop_wanted: bool,
     /// Forty hexadecimal digits that no other run of a server has.
@@ -159,7 +157,6 @@ impl Door {
             latency: Latency::default(),
             tick: started,
             done_outside: false,
-            expires_actively: true,
             stop_wanted: false,
             run_id: run_id(clock.now_micros()),
             started_at: clock.now().0 / 1_000,

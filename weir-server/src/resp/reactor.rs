@@ -198,9 +198,6 @@ impl Server {
 
     /// Has the next tick come when the next key expires, so that whoever listens or waits hears of it then.
     fn wake_for_expiry(&mut self, now: Duration) {
-        if !self.door.expires_actively {
-            return;
-        }
         let turn = self.engine.turn();
         if let Some(at) = turn.next_expiry() {
             let left = Duration::from_millis(at.0.saturating_sub(turn.now().0));

@@ -180,9 +180,7 @@ impl<'a> Round<'a> {
 
     fn execute(&mut self, mut first: impl FnMut(&mut Door, &mut Turn<'_>)) {
         let mut turn = self.engine.turn();
-        if self.door.expires_actively {
-            turn.expire_due();
-        }
+        turn.expire_due();
         self.door.tick = self.door.clock.elapsed();
         first(self.door, &mut turn);
         notify::tell(self.door, &mut turn);

@@ -24,8 +24,8 @@ fn engine(folder: &Path) -> Engine {
 fn append(engine: &Engine, entries: std::ops::Range<u32>) {
     let namespace = engine.namespace("default").unwrap();
     for no in entries {
-        let fields = vec![(b"no".to_vec(), format!("{no:0200}").into_bytes())];
-        namespace.append(b"orders", &fields, &AppendOptions::default()).unwrap();
+        let value = format!("{no:0200}");
+        namespace.append(b"orders", &[(b"no", value.as_bytes())], &AppendOptions::default()).unwrap();
         engine.background_step().unwrap();
     }
 }

@@ -214,7 +214,8 @@ fn debug(call: &mut Call<'_, '_>) -> Answer {
     } else if call.is(1, "RELOAD") && call.len() == 2 {
         call.outside(Outside::Snapshot)?;
     } else if call.is(1, "SET-ACTIVE-EXPIRE") && call.len() == 3 {
-        call.door.expires_actively = call.int(2)? != 0;
+        let yes = call.int(2)? != 0;
+        call.turn.expire_actively(yes);
     } else if call.is(1, "HELP") && call.len() == 2 {
         return Ok(Reply::lines(DEBUG_HELP));
     } else {
