@@ -21,13 +21,13 @@ pub(crate) fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let placed: FieldRefs<'_> = &[(b"type", b"placed")];
     let id = AppendOptions { id: Some(EntryId::new(1, 0)), ..AppendOptions::default() };
-    let ann = GroupReadOptions { group: "billing".into(), consumer: "ann".into(), count: 10, wait: None };
+    let worker = GroupReadOptions { group: "billing".into(), consumer: "worker-1".into(), count: 10, wait: None };
 
     // From a thread. Each call answers when the log holds what it did.
     orders.append(b"orders", placed, &id)?;
     orders.create_group(b"orders", b"billing", GroupOrigin::Beginning)?;
-    for entry in orders.read_group(b"orders", &ann)? {
-        writeln!(out, "ann handles {} at position {}", entry.id, entry.position)?;
+    for entry in orders.read_group(b"orders", &worker)? {
+        writeln!(out, "worker-1 handles {} at position {}", entry.id, entry.position)?;
         orders.acknowledge(b"orders", b"billing", &[entry.id])?;
     }
 
@@ -35,8 +35,8 @@ pub(crate) fn run(
     runtime.block_on(async {
         let id = AppendOptions { id: Some(EntryId::new(2, 0)), ..AppendOptions::default() };
         Streams::append(orders, b"orders", placed, id).await?;
-        for entry in Groups::read_group(orders, b"orders", ann).await? {
-            writeln!(out, "ann has {} pending", entry.id).ok();
+        for entry in Groups::read_group(orders, b"orders", worker).await? {
+            writeln!(out, "worker-1 has {} pending", entry.id).ok();
         }
         let groups = Groups::group_summaries(orders, b"orders").await?;
         writeln!(out, "billing: {} pending, {} behind", groups[0].pending, groups[0].lag).ok();
