@@ -21,7 +21,8 @@ pub(crate) fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let placed: FieldRefs<'_> = &[(b"type", b"placed")];
     let id = AppendOptions { id: Some(EntryId::new(1, 0)), ..AppendOptions::default() };
-    let worker = GroupReadOptions { group: "billing".into(), consumer: "worker-1".into(), count: 10, wait: None };
+    let worker =
+        GroupReadOptions { group: "billing".into(), consumer: "worker-1".into(), count: 10, wait: None };
 
     // From a thread. Each call answers when the log holds what it did.
     orders.append(b"orders", placed, &id)?;
