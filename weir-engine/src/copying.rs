@@ -11,11 +11,12 @@ use std::collections::BTreeSet;
 
 use crc32c::crc32c;
 use weir_core::{EntryId, Error, ErrorKind, Timestamp};
+use weir_log::Level;
 
 use crate::admission::COUNTED_MAX;
-use crate::api::{Cold, EntryRef, Halt, KeyRef};
+use crate::api::{EntryRef, Halt, KeyRef};
 use crate::core::{Core, Found};
-use crate::engine::Engine;
+use crate::engine::{Engine, log_error};
 use crate::group::Group;
 use crate::node::Node;
 use crate::reading::{Place, ROWS_PER_RECORD};
@@ -252,6 +253,9 @@ impl Engine {
     /// [`ErrorKind::Corrupt`].
     pub fn complete(&self, image: &KeyImage) -> Result<KeyCopy, Error> {
         let KeyImage { head, entries, node_starts } = image;
+        if entries.last().is_some_and(|last| last.lsn >= self.shared.log.written()) {
+            self.shared.log.flush_submitted(Level::Written).map_err(log_error)?;
+        }
         let mut payload = head.clone();
         let most = self.limits().copied_bytes;
         for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE))
@@ -299,14 +303,9 @@ impl Core {
             return Err(too_many_bytes().into());
         }
         let entries = self.entries_of(found, Span { most: stream.len, ..Span::ALL }, false)?;
-        if let Some(last) = entries.last()
-            && last.lsn >= self.log.written()
-        {
-            return Err(if self.in_transaction() {
-                ErrorKind::Invalid("entries added in a transaction cannot be copied in it").into()
-            } else {
-                Cold::Unwritten.into()
-            });
+        // What is appended elsewhere is written before it is fetched, see [`Engine::complete`].
+        if self.in_transaction() && entries.last().is_some_and(|last| last.lsn >= self.log.submitted()) {
+            return Err(ErrorKind::Invalid("entries added in a transaction cannot be copied in it").into());
         }
         put_stream(&mut head, stream);
         if head.len() > self.options.limits.copied_bytes {

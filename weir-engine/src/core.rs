@@ -111,10 +111,20 @@ impl Core {
     /// with the turn at the latest.
     pub fn begin(&mut self) {
         if self.transaction == 0 {
+            // So that what came before it can be read in it.
+            self.appender.submit();
             self.appender.begin();
             self.on_the_spot_before = self.blocks.read_on_the_spot(true);
         }
         self.transaction += 1;
+    }
+
+    /// Hands over what was appended so far, to be written by whoever writes next, as the end of the turn does. Within a
+    /// transaction it does nothing.
+    pub fn submit(&mut self) {
+        if self.transaction == 0 {
+            self.appender.submit();
+        }
     }
 
     /// Ends what [`Core::begin`] began. Where nothing was begun it does nothing.

@@ -359,6 +359,13 @@ impl Engine {
         self.shared.log.reached(mark.level) >= mark.head || self.shared.log.check().is_err()
     }
 
+    /// Bytes that were appended and wait in memory to be written.
+    #[must_use]
+    pub fn unwritten_bytes(&self) -> u64 {
+        let log = &self.shared.log;
+        log.submitted().0.saturating_sub(log.written().0)
+    }
+
     /// Has a mark reached by a thread of its own, and `waker` woken when [`Engine::is_settled`] says that it is.
     pub fn reach_soon(&self, mark: Mark, waker: &Waker) {
         self.shared.flusher.want(mark.head, mark.level, waker);

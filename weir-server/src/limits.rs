@@ -27,7 +27,7 @@ pub struct Limits {
     pub client_commands: usize,
     /// Commands executed under the engine's lock at a time. Default 256.
     pub turn_commands: usize,
-    /// Commands executed between two looks at the sockets; their answers leave together. Default 4 096.
+    /// Commands executed between two looks at the sockets; their answers leave together. Default 1 024.
     pub round_commands: usize,
     /// How long to look for the next request before sleeping. Zero never looks. Default 50 µs, zero on one processor.
     pub spin: Duration,

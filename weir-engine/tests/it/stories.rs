@@ -418,3 +418,29 @@ fn what_a_turn_begins_ends_with_it() {
     turn.end();
     assert_eq!(turn.range(key("s"), &first).unwrap().unwrap().len(), 5);
 }
+
+/// Where entries are appended all the time, the last one is never written when a copy looks: it was asked again for
+/// ever. A transaction may copy whatever came before it, written or not.
+#[test]
+fn a_stream_that_grows_can_be_copied() {
+    let disk = MemoryDisk::new();
+    let engine = open(&disk);
+    add(&engine, "s", 1, "x");
+    let image = engine.turn().image(key("s")).unwrap().unwrap();
+    let copy = engine.complete(&image).unwrap();
+    engine.turn().put_copy(key("t"), &copy, None, false, "copy_to").unwrap();
+    let mut turn = engine.turn();
+    let fields: [&[u8]; 2] = [b"f", b"v"];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    turn.append(key("s"), &request).unwrap();
+    turn.begin();
+    let image = turn.image(key("s")).unwrap().unwrap();
+    let copy = engine.complete(&image).unwrap();
+    turn.put_copy(key("u"), &copy, None, false, "copy_to").unwrap();
+    turn.append(key("s"), &request).unwrap();
+    assert!(matches!(turn.image(key("s")), Err(Halt::Error(_))), "what it appends itself it cannot copy");
+    turn.end();
+    drop(turn);
+    let lens = ["s", "t", "u"].map(|name| engine.turn().len(key(name)).unwrap());
+    assert_eq!(lens, [3, 1, 2]);
+}

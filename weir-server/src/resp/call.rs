@@ -243,6 +243,7 @@ impl<'c> Call<'c, '_> {
             None if self.in_exec => {}
             None => return Err(Stop::Fetch(Box::new(fetching))),
         }
+        self.turn.submit();
         fetching.complete(self.engine).map(Some).map_err(Stop::Engine)
     }
 

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! * Answers leave in the order of their rounds, so nobody sees what may be lost, and each client gets its own in order.
-//! * What is held is bounded by [`ANSWERS_MAX`] and [`BYTES_MAX`]; beyond them the next round waits.
+//! * What is held is bounded by [`ANSWERS_MAX`] and [`BYTES_MAX`], and what their commands appended by [`UNWRITTEN_MAX`];
+//!   beyond them the next round waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ use super::spin::Crowd;
 const ANSWERS_MAX: usize = 65_536;
 /// Bytes of texts in them.
 const BYTES_MAX: usize = 64 << 20;
+/// Bytes of records that may wait to be written while rounds are held: a disk that is slower than the clients makes
+/// them wait, and does not fill the memory.
+const UNWRITTEN_MAX: u64 = 16 << 20;
 
 /// A round that is executed and not answered.
 #[derive(Debug)]
@@ -71,7 +75,8 @@ impl Held {
     /// Whether a round should be held instead of waited for: others are held, or the wait is long and there are others
     /// to serve meanwhile. A single client has nothing to gain from it.
     pub(crate) fn should_hold(&self, engine: &Engine, mark: Mark, crowd: Crowd) -> bool {
-        if self.count > ANSWERS_MAX || self.bytes > BYTES_MAX {
+        let is_full = self.count > ANSWERS_MAX || self.bytes > BYTES_MAX;
+        if is_full || engine.unwritten_bytes() > UNWRITTEN_MAX {
             return false;
         }
         !self.is_empty() || (mark.is_durable() && crowd == Crowd::Several && !engine.is_settled(mark))

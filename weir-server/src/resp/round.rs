@@ -108,7 +108,7 @@ impl<'a> Round<'a> {
             }
         }
         self.begin_flush_waits();
-        if executed > 0 || needs_turn {
+        if executed > 0 || needs_turn || !self.door.outbox.is_empty() {
             self.finish(crowd);
         }
         crowd
