@@ -622,7 +622,10 @@ impl Shared {
         let mut core = self.core.lock().expect("no panic under this lock");
         core.serve_waiters();
         core.appender.submit();
-        !core.waiting.served.is_empty()
+        let (wakers, ring) = (std::mem::take(&mut core.waiting.wakers), !core.waiting.served.is_empty());
+        drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        ring
     }
 
     /// Nudges whose time is up; answers how long the next one has.
@@ -717,7 +720,10 @@ impl Drop for Turn<'_> {
         core.appender.submit();
         let mut ring = !core.waiting.served.is_empty();
         let lacks_room = core.waiting.has_ready();
+        let wakers = std::mem::take(&mut core.waiting.wakers);
         drop(core);
+        // One that is woken may be dropped at once, and what it waits for takes the lock to say so.
+        wakers.into_iter().for_each(Waker::wake);
         if lacks_room {
             match self.in_poll {
                 None => ring |= self.shared.serve_late(),

@@ -24,15 +24,15 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(crate) fn put(&self, answer: Answer) {
+    /// Leaves an answer, and answers who is to be woken for it, once no lock is held: to wake a task may drop it.
+    #[must_use]
+    pub(crate) fn put(&self, answer: Answer) -> Option<Waker> {
         let mut slot = self.slot.lock().expect("no panic under this lock");
         slot.answer = Some(answer);
         let waker = slot.waker.take();
         drop(slot);
         self.arrived.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 
     /// Sleeps until an answer arrives; `None` when none does in time.
@@ -51,7 +51,9 @@ impl Mailbox {
         match slot.answer.take() {
             Some(answer) => Poll::Ready(answer),
             None => {
-                slot.waker = Some(waker.clone());
+                let before = slot.waker.replace(waker.clone());
+                drop(slot);
+                drop(before);
                 Poll::Pending
             }
         }

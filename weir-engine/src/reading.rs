@@ -659,7 +659,7 @@ impl Core {
         let Some(wait) = self.waiting.remove(waiter) else { return };
         match wait.reply_to {
             ReplyTo::Door(token) => self.waiting.served.push(Served { waiter, token, result }),
-            ReplyTo::Own(mailbox) => mailbox.put(result),
+            ReplyTo::Own(mailbox) => self.waiting.wakers.extend(mailbox.put(result)),
         }
     }
 

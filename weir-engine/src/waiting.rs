@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::task::Waker;
 
 use weir_core::ErrorKind;
 
@@ -136,6 +137,8 @@ pub(crate) struct Waiting {
     ready: VecDeque<(NamespaceNo, Box<[u8]>)>,
     is_ready: HashSet<(NamespaceNo, Box<[u8]>)>,
     pub(crate) served: Vec<Served>,
+    /// Tasks whose mailboxes have an answer. Whoever holds the engine's lock wakes them after letting go of it.
+    pub(crate) wakers: Vec<Waker>,
 }
 
 impl Waiting {

@@ -382,3 +382,51 @@ fn a_closed_engine_answers_nothing_any_more() {
     assert!(is_closed(orders.group_summaries(b"orders")));
     assert!(engine.turn().wait_group(group_read(1), 1).is_err());
 }
+
+/// A task of an executor: to wake it is to queue it, and the queue may be gone.
+struct Queued {
+    future: std::sync::Mutex<Option<BoxFuture<'static, Vec<weir_core::Entry>>>>,
+    queue: std::sync::mpsc::Sender<Arc<Queued>>,
+}
+
+impl Wake for Queued {
+    fn wake(self: Arc<Self>) {
+        let queue = self.queue.clone();
+        // What is not sent is dropped here, with its future.
+        drop(queue.send(self));
+    }
+}
+
+/// Leaves a waiting read behind that nothing but its own waker keeps.
+fn abandon(space: &Namespace) {
+    let (queue, gone) = std::sync::mpsc::channel();
+    let own = space.clone();
+    let future: BoxFuture<'static, _> =
+        Box::pin(async move { Streams::read(&own, b"s", EntryId::MIN, 1, Some(LONG)).await });
+    let task = Arc::new(Queued { future: Some(future).into(), queue });
+    let waker = task.clone().into();
+    let mut future = task.future.lock().unwrap();
+    assert!(future.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(future);
+    drop(gone);
+}
+
+/// A task was woken under the engine's lock. When its executor was gone that dropped it, and its read waited for the
+/// lock, for ever.
+#[test]
+fn whoever_is_woken_may_be_dropped_by_it() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let engine = Engine::memory();
+        let space = engine.namespace("default").unwrap();
+        abandon(&space);
+        assert_eq!(engine.turn().waiting_counts(), (1, 1));
+        add(&engine, "s", 1, "x");
+        assert_eq!(engine.turn().waiting_counts(), (0, 0));
+        engine.turn().remove_key(key("s")).unwrap();
+        abandon(&space);
+        engine.close().unwrap();
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(LONG).expect("nobody waits for a lock that is held by the same thread");
+}
