@@ -41,12 +41,14 @@ struct Producer {
 
 impl Producer {
     fn remember(&mut self, iid: &[u8], id: EntryId, ids_max: u64) {
-        if self.ids.insert(iid.into(), id).is_some() {
+        let replaced = self.ids.insert(iid.into(), id);
+        if replaced.is_some() {
             // It had expired and was not removed yet.
             self.order.retain(|known| **known != *iid);
         }
         self.order.push_back(iid.into());
         self.newest = self.newest.max(id);
+        self.forgot(replaced);
         while self.order.len() as u64 > ids_max {
             self.forget_first();
         }
@@ -60,6 +62,11 @@ impl Producer {
 
     fn forget_first(&mut self) {
         let id = self.order.pop_front().and_then(|iid| self.ids.remove(&iid));
+        self.forgot(id);
+    }
+
+    /// Keeps the greatest right, after one went.
+    fn forgot(&mut self, id: Option<EntryId>) {
         if id == Some(self.newest) {
             self.newest = self.ids.values().max().copied().unwrap_or_default();
         }
@@ -277,6 +284,22 @@ mod tests {
         clock.advance(Duration::from_secs(100));
         append(&engine, Some("d")).expect("the others are silent for long enough");
         assert_eq!(kept(&engine), 2);
+    }
+
+    /// The greatest stayed that of the entry it was tied to before, and a check reported damage.
+    #[test]
+    fn an_expired_id_may_be_tied_to_an_earlier_entry() {
+        let limits = IdempotenceLimits { duration_s: 1, ids_max: 100 };
+        let mut known = Idempotence::default();
+        known.tie(b"p", b"1", EntryId::new(9, 0), limits);
+        known.tie(b"p", b"1", EntryId::new(5, 0), limits);
+        assert!(known.is_sound());
+        known.tie(b"p", b"2", EntryId::new(7, 0), limits);
+        known.tie(b"p", b"1", EntryId::new(6, 0), limits);
+        assert!(known.is_sound());
+        let mut restored = Idempotence::default();
+        known.iter().for_each(|(producer, iid, id)| restored.restore(producer, iid, id));
+        assert_eq!(restored.by_newest, known.by_newest);
     }
 
     #[test]
