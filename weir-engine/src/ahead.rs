@@ -7,7 +7,7 @@
 //! A request that wants nothing but entries of one stream, and those in more than [`WIDE_BLOCKS`], is not looked up
 //! under the lock at all: it leaves a [`Scan`] behind, whose answer it finds here when it is asked again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -127,6 +127,8 @@ struct Held {
     blocks: HashMap<Lsn, Arc<Block>, foldhash::fast::FixedState>,
     scanned: Vec<(ScanOf, Vec<EntryRef>)>,
     sizes: HashMap<Lsn, u64, foldhash::fast::FixedState>,
+    /// Blocks that were taken back between the turn that named them and the look. No later turn names them again.
+    gone: HashSet<Lsn, foldhash::fast::FixedState>,
     /// Whether what was appended when the request was first asked is written.
     is_written: bool,
 }
@@ -165,12 +167,24 @@ impl Ahead {
     }
 }
 
+impl Held {
+    /// Notes that a block is gone, the first time.
+    fn note_gone(&mut self, lsn: Lsn) -> Result<(), Error> {
+        if self.gone.insert(lsn) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupt)
+            .with_context(format!("the index block at log address {lsn} was taken back and is wanted still")))
+    }
+}
+
 impl Engine {
     /// Does what a request was waiting for, see [`crate::Halt::Cold`]. What is read is put into `ahead`, to be lent to
     /// the turn that asks again; see [`crate::Core::lend`].
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when a record is not what the index says.
+    /// [`ErrorKind::Io`] when the disk fails, [`ErrorKind::Corrupt`] when a record is not what the index says. What was
+    /// taken back since it was found missing is no error: who asks again misses it no more.
     pub fn warm(&self, cold: Cold, ahead: &mut Ahead) -> Result<(), Error> {
         let log = &self.shared.log;
         match cold {
@@ -189,7 +203,10 @@ impl Engine {
 
     fn read_missing(&self, mut missing: Missing, ahead: &mut Ahead) -> Result<(), Error> {
         let log = &self.shared.log;
-        debug_assert!(missing.names_something(), "who misses nothing is asked again for ever");
+        if !missing.names_something() {
+            // Its question would be asked again for ever.
+            return Err(Error::new(ErrorKind::Corrupt).with_context("nothing is missing that could be read"));
+        }
         missing.blocks.sort_unstable();
         missing.blocks.dedup();
         let scans = missing.scans.iter().filter_map(Scan::last);
@@ -197,32 +214,70 @@ impl Engine {
         if last.is_some_and(|last| last >= log.written()) {
             log.flush_submitted(Level::Written).map_err(log_error)?;
         }
-        let mut blocks = Vec::with_capacity(missing.blocks.len());
-        read_blocks(log, &missing.blocks, &mut |block| {
-            blocks.push(Arc::new(block));
-            ControlFlow::Continue(())
-        })?;
+        let held = ahead.held();
+        let blocks = read_all(log, &missing.blocks, held)?;
         if blocks.len() <= CACHED_MAX {
             let core = self.shared.core.lock().expect("no panic under this lock");
-            missing
-                .blocks
-                .iter()
-                .zip(&blocks)
-                .for_each(|(lsn, block)| core.blocks.insert(*lsn, block.clone()));
+            blocks.iter().for_each(|(lsn, block)| core.blocks.insert(*lsn, block.clone()));
         }
-        let held = ahead.held();
-        held.blocks.extend(missing.blocks.into_iter().zip(blocks));
+        held.blocks.extend(blocks);
         for scan in missing.scans {
-            let refs = scan.resolve(log)?;
-            held.scanned.push((scan.of, refs));
+            match scan.resolve(log)? {
+                Looked::Whole(refs) => held.scanned.push((scan.of, refs)),
+                Looked::Gone(lsn) => held.note_gone(lsn)?,
+            }
         }
-        let measured = log.read_many(&missing.sizes, &mut |nth, body| {
+        read_sizes(log, &missing.sizes, held)
+    }
+}
+
+/// What became of a look at several blocks.
+pub(crate) enum Looked<T> {
+    Whole(T),
+    /// The one at this place was taken back meanwhile; those before it were shown.
+    Gone(Lsn),
+}
+
+/// Reads blocks, except those that are gone.
+fn read_all(log: &Log, lsns: &[Lsn], held: &mut Held) -> Result<Vec<(Lsn, Arc<Block>)>, Error> {
+    let (mut blocks, mut rest) = (Vec::with_capacity(lsns.len()), lsns);
+    while !rest.is_empty() {
+        let mut shown = 0;
+        let looked = read_blocks(log, rest, &mut |block| {
+            blocks.push((rest[shown], Arc::new(block)));
+            shown += 1;
+            ControlFlow::Continue(())
+        })?;
+        match looked {
+            Looked::Whole(()) => break,
+            Looked::Gone(lsn) => held.note_gone(lsn)?,
+        }
+        rest = &rest[shown + 1..];
+    }
+    Ok(blocks)
+}
+
+/// Reads the sizes of entries. One that is gone has none: it is left out when its fields are fetched.
+fn read_sizes(log: &Log, lsns: &[Lsn], held: &mut Held) -> Result<(), Error> {
+    let mut done = 0;
+    while done < lsns.len() {
+        let from = done;
+        let read = log.read_many(&lsns[from..], &mut |nth, body| {
             let size = EntryRecord::decode(body).map_or(0, |record| plain_len(&record.fields));
-            held.sizes.insert(missing.sizes[nth], size);
+            held.sizes.insert(lsns[from + nth], size);
+            done = from + nth + 1;
             ControlFlow::Continue(())
         });
-        measured.map_err(read_error)
+        match read {
+            Ok(()) => break,
+            Err(ReadError::Gone(_)) => {
+                held.sizes.insert(lsns[done], 0);
+                done += 1;
+            }
+            Err(error) => return Err(read_error(error)),
+        }
     }
+    Ok(())
 }
 
 /// Shows `visit` the index blocks at these places, in this order.
@@ -230,7 +285,7 @@ pub(crate) fn read_blocks(
     log: &Log,
     lsns: &[Lsn],
     visit: &mut dyn FnMut(Block) -> ControlFlow<()>,
-) -> Result<(), Error> {
+) -> Result<Looked<()>, Error> {
     let mut wrong = None;
     let read = log.read_many(lsns, &mut |nth, body| match Record::decode(body) {
         Some(Record::Block { block, .. }) => visit(block.into_owned()),
@@ -239,9 +294,13 @@ pub(crate) fn read_blocks(
             ControlFlow::Break(())
         }
     });
-    read.map_err(read_error)?;
+    match read {
+        Ok(()) => {}
+        Err(ReadError::Gone(lsn)) => return Ok(Looked::Gone(lsn)),
+        Err(error) => return Err(read_error(error)),
+    }
     match wrong {
-        None => Ok(()),
+        None => Ok(Looked::Whole(())),
         Some(lsn) => {
             Err(Error::new(ErrorKind::Corrupt).with_context(format!("no index block at log address {lsn}")))
         }
@@ -263,6 +322,13 @@ mod tests {
         let Err(Cold::Index(missing)) = gather(answers.into_iter()) else { panic!("something was cold") };
         assert_eq!(missing.blocks, [Lsn(7), Lsn(9)]);
         assert!(matches!(gather([Ok(1), Ok(2)].into_iter()).as_deref(), Ok([1, 2])));
+    }
+
+    /// In release builds it was asked again for ever.
+    #[test]
+    fn who_misses_nothing_is_refused() {
+        let refused = Engine::memory().warm(Missing::default().into(), &mut Ahead::default());
+        assert_eq!(*refused.expect_err("it cannot be helped").kind(), ErrorKind::Corrupt);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Core {
     }
 
     /// As [`Core::entries_of`], for a request that asks nothing else: what lies in many blocks is left to a [`Scan`]. Its
-    /// answer is that of the turn that asked first.
+    /// answer is that of the turn that left it.
     pub(crate) fn entries_alone(
         &self,
         found: Found,

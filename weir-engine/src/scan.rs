@@ -1,14 +1,15 @@
 //! Wide reads: the part of a stream's index that one wants, as it was in one turn, looked up without the lock.
 //!
 //! Under the lock only the heads of the blocks are noted, with what is deleted in them. Blocks never change, so the
-//! answer is exactly what it would have been in that turn, whatever is added or removed meanwhile.
+//! answer is exactly what it would have been in that turn, whatever is added or removed meanwhile. Only where a block's
+//! space was given back before it was read, the scan is dropped, and the request leaves another one behind.
 
 use std::ops::ControlFlow;
 
 use weir_core::Error;
 use weir_log::{Log, Lsn};
 
-use crate::ahead::read_blocks;
+use crate::ahead::{Looked, read_blocks};
 use crate::api::EntryRef;
 use crate::block::Block;
 use crate::stream::{Span, Stream};
@@ -73,8 +74,8 @@ impl Scan {
         self.sealed.iter().map(|(lsn, _)| *lsn).max()
     }
 
-    /// Looks everything up. Waits for the disk.
-    pub(crate) fn resolve(&self, log: &Log) -> Result<Vec<EntryRef>, Error> {
+    /// Looks everything up. Waits for the disk. Where a block is gone meanwhile, the question has to be asked anew.
+    pub(crate) fn resolve(&self, log: &Log) -> Result<Looked<Vec<EntryRef>>, Error> {
         let mut refs = Vec::new();
         if let Some((block, mask)) = self.tail.as_ref().filter(|_| self.of.reverse) {
             self.take(block, *mask, &mut refs);
@@ -85,16 +86,19 @@ impl Scan {
             }
             let lsns: Vec<Lsn> = part.iter().map(|(lsn, _)| *lsn).collect();
             let mut masks = part.iter().map(|(_, mask)| *mask);
-            read_blocks(log, &lsns, &mut |block| {
+            let looked = read_blocks(log, &lsns, &mut |block| {
                 self.take(&block, masks.next().unwrap_or_default(), &mut refs);
                 if refs.len() >= self.of.most() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
+            if let Looked::Gone(lsn) = looked {
+                return Ok(Looked::Gone(lsn));
+            }
         }
         if let Some((block, mask)) = self.tail.as_ref().filter(|_| !self.of.reverse) {
             self.take(block, *mask, &mut refs);
         }
         refs.truncate(self.of.most());
-        Ok(refs)
+        Ok(Looked::Whole(refs))
     }
 
     fn take(&self, block: &Block, mask: u128, refs: &mut Vec<EntryRef>) {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_core::{EntryId, ManualClock, Timestamp};
-use weir_engine::{Engine, EntryRef, Options, Range, References, Trim, TrimBound};
+use weir_engine::{
+    Ahead, Engine, EntryRef, Halt, Options, Range, Read, ReadFrom, ReadLimits, References, Trim, TrimBound,
+    Turn,
+};
 use weir_log::{LogOptions, MemoryDisk};
 
-use crate::streams::{add, key, values};
+use crate::streams::{NS, add, key, values};
 
 const GRACE: Duration = Duration::from_secs(11);
 
@@ -212,4 +215,54 @@ fn a_folder_opened_with_another_segment_size_is_reclaimed() {
     rig.settle(&engine);
     let stats = engine.log_stats();
     assert!(stats.bytes_punched > 1 << 20, "{stats:?}");
+}
+
+/// Finds something cold, looks for it only when most of the stream is gone from the disk, and asks again.
+fn ask_late<T>(mut question: impl FnMut(&mut Turn<'_>) -> Result<T, Halt>) -> T {
+    let rig = Rig::new();
+    let engine = rig.open();
+    for n in 1..=20_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.close().unwrap();
+    drop(engine);
+    let engine = rig.open();
+    let first = question(&mut engine.turn());
+    let Err(Halt::Cold(cold)) = first else { panic!("nothing is cached after a start") };
+    trim_to(&engine, 50);
+    rig.settle(&engine);
+    assert!(segments(&engine) < 8, "{} segments are left", segments(&engine));
+    let mut ahead = Ahead::default();
+    engine.warm(cold, &mut ahead).expect("what was taken back is no damage");
+    loop {
+        let mut turn = engine.turn();
+        turn.lend(ahead);
+        let answer = question(&mut turn);
+        ahead = turn.take_back();
+        drop(turn);
+        match answer {
+            Ok(answer) => return answer,
+            Err(Halt::Cold(cold)) => engine.warm(cold, &mut ahead).unwrap(),
+            Err(Halt::Error(error)) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// A wide read whose blocks were taken back before it came to them was told of damage.
+#[test]
+fn a_wide_read_that_comes_late_is_asked_again() {
+    for reverse in [false, true] {
+        let all = Range { start: EntryId::MIN, end: EntryId::MAX, count: None, reverse };
+        let refs = ask_late(|turn| turn.range(key("s"), &all)).unwrap();
+        assert_eq!(refs.len(), 50);
+    }
+}
+
+#[test]
+fn blocks_that_went_before_they_were_looked_at_are_not_wanted_any_more() {
+    let from = |name: &str| (name.as_bytes().into(), ReadFrom::After(EntryId::MIN));
+    let read = Read { ns: NS, streams: vec![from("s"), from("t")], limits: ReadLimits::default() };
+    let outcome = ask_late(|turn| turn.read(&read));
+    let weir_engine::Entries::Plain(refs) = &outcome.streams[0].entries else { panic!("nobody claims") };
+    assert_eq!(refs.len(), 50);
 }
