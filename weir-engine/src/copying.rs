@@ -103,6 +103,7 @@ impl KeyCopy {
 
     fn sizes(&self) -> Sizes {
         let (mut sizes, mut consumers, mut rows) = (Sizes::default(), 0, 0);
+        let mut producers: BTreeSet<Box<[u8]>> = BTreeSet::new();
         let read = self.read(&mut |item| {
             let (mut name, mut value) = (0, 0);
             match item {
@@ -116,7 +117,12 @@ impl KeyCopy {
                     (sizes.groups, consumers, rows) = (sizes.groups + 1, 0, 0);
                 }
                 Item::Consumer { name: consumer, .. } => (name, consumers) = (consumer.len(), consumers + 1),
-                Item::Producer(producer, iid, _) => name = producer.len().max(iid.len()),
+                Item::Producer(producer, iid, _) => {
+                    name = producer.len().max(iid.len());
+                    if !producers.contains(producer) {
+                        producers.insert(producer.into());
+                    }
+                }
                 Item::Rows(more) => rows += more.len(),
                 Item::Released(more) => rows += more.len(),
                 Item::Stream(_) => {}
@@ -128,6 +134,7 @@ impl KeyCopy {
             Some(())
         });
         read.expect("a copy is read once before it is put in place");
+        sizes.producers = producers.len();
         sizes
     }
 
@@ -176,6 +183,7 @@ impl KeyCopy {
 struct Sizes {
     entries: usize,
     groups: usize,
+    producers: usize,
     /// Consumers of the group that has most.
     consumers_max: usize,
     /// Pending entries of the group that has most.
@@ -249,7 +257,8 @@ impl Engine {
     /// Fetches the entries of a key that was taken out.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] when they have more bytes than are copied at once; [`ErrorKind::Io`],
+    /// [`ErrorKind::LimitReached`] when they have more bytes than are copied at once; [`ErrorKind::Invalid`] when some
+    /// were removed meanwhile and their space was given back; [`ErrorKind::Io`],
     /// [`ErrorKind::Corrupt`].
     pub fn complete(&self, image: &KeyImage) -> Result<KeyCopy, Error> {
         let KeyImage { head, entries, node_starts } = image;
@@ -260,7 +269,9 @@ impl Engine {
         let most = self.limits().copied_bytes;
         for (entries, node_starts) in entries.chunks(FETCHED_AT_ONCE).zip(node_starts.chunks(FETCHED_AT_ONCE))
         {
+            let mut found = 0;
             self.fetch(entries, &mut |nth, fields| {
+                found += 1;
                 // What is too large anyway is not kept; the rest of these few is only looked at.
                 if payload.len() > most {
                     return;
@@ -272,6 +283,9 @@ impl Engine {
             })?;
             if payload.len() > most {
                 return Err(too_many_bytes());
+            }
+            if found < entries.len() {
+                return Err(ErrorKind::Invalid("the key was changed while it was copied").into());
             }
         }
         Ok(KeyCopy { payload })
@@ -366,6 +380,7 @@ impl Core {
         let bounds = [
             (sizes.entries, limits.copied_entries, "entries copied at once (copied_entries)"),
             (sizes.groups, limits.groups, "groups of a stream (groups)"),
+            (sizes.producers, limits.producers, "producers of a stream (producers)"),
             (sizes.consumers_max, limits.consumers, "consumers of a group (consumers)"),
             (sizes.rows_max, limits.pending, "pending entries of a group (pending)"),
             (sizes.name_max, limits.name_bytes, "bytes of a name (name_bytes)"),

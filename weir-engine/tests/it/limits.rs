@@ -127,6 +127,11 @@ fn a_copy_obeys_the_limits_of_the_engine_it_goes_to() {
     });
     read_new(&source, &["s"], b"ann", 2).unwrap();
     read_new(&source, &["s"], b"bob", 2).unwrap();
+    for (producer, iid) in [(b"p", b"1"), (b"p", b"2"), (b"q", b"1")] {
+        let producer = Some(Producer { id: producer, iid: Some(iid) });
+        let request = Append { id: NewId::Auto, fields: &[b"f", b"x"], create: false, trim: None, producer };
+        source.turn().append(key("s"), &request).unwrap();
+    }
     let copy = copied_from(&source, "s");
     let refused_by = |limits| {
         let target = engine(limits);
@@ -138,9 +143,11 @@ fn a_copy_obeys_the_limits_of_the_engine_it_goes_to() {
     assert_eq!(refused_by(Limits { groups: 1, ..some }), "groups of a stream (groups)");
     assert_eq!(refused_by(Limits { consumers: 1, ..some }), "consumers of a group (consumers)");
     assert_eq!(refused_by(Limits { pending: 3, ..some }), "pending entries of a group (pending)");
-    assert_eq!(refused_by(Limits { copied_entries: 4, ..some }), "entries copied at once (copied_entries)");
+    assert_eq!(refused_by(Limits { producers: 1, ..some }), "producers of a stream (producers)");
+    assert_eq!(refused_by(Limits { copied_entries: 7, ..some }), "entries copied at once (copied_entries)");
     assert_eq!(refused_by(Limits { copied_bytes: 60, ..some }), "bytes copied at once (copied_bytes)");
-    let exactly = Limits { groups: 2, consumers: 2, pending: 4, copied_entries: 5, keys: 1, ..some };
+    let exactly =
+        Limits { groups: 2, consumers: 2, pending: 4, copied_entries: 8, producers: 2, keys: 1, ..some };
     assert!(engine(exactly).turn().put_copy(key("t"), &copy, None, false, "restore").unwrap());
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::{EntryId, ManualClock, Timestamp};
+use weir_core::{EntryId, ErrorKind, ManualClock, Timestamp};
 use weir_engine::{
     Ahead, Engine, EntryRef, Halt, Options, Range, Read, ReadFrom, ReadLimits, References, Trim, TrimBound,
     Turn,
@@ -265,4 +265,25 @@ fn blocks_that_went_before_they_were_looked_at_are_not_wanted_any_more() {
     let outcome = ask_late(|turn| turn.read(&read));
     let weir_engine::Entries::Plain(refs) = &outcome.streams[0].entries else { panic!("nobody claims") };
     assert_eq!(refs.len(), 50);
+}
+
+/// A copy said that it had all entries, and lacked those that went before they were fetched.
+#[test]
+fn a_copy_that_comes_late_is_refused() {
+    let rig = Rig::new();
+    let engine = rig.open();
+    for n in 1..=20_000 {
+        add(&engine, "s", n, &"some value".repeat(20));
+    }
+    engine.flush().unwrap();
+    let image = engine.ask(|turn| turn.image(key("s"))).unwrap().unwrap();
+    assert!(engine.complete(&image).is_ok());
+    trim_to(&engine, 50);
+    rig.settle(&engine);
+    let refused = engine.complete(&image).expect_err("most entries are gone");
+    assert!(matches!(refused.kind(), ErrorKind::Invalid(_)), "{refused:?}");
+    let image = engine.ask(|turn| turn.image(key("s"))).unwrap().unwrap();
+    let copy = engine.complete(&image).unwrap();
+    assert!(engine.ask(|turn| turn.put_copy(key("t"), &copy, None, false, "copy_to")).unwrap());
+    assert_eq!(values(&engine, "t"), values(&engine, "s"));
 }
