@@ -386,7 +386,7 @@ fn a_closed_engine_answers_nothing_any_more() {
 /// A task of an executor: to wake it is to queue it, and the queue may be gone.
 struct Queued {
     future: std::sync::Mutex<Option<BoxFuture<'static, Vec<weir_core::Entry>>>>,
-    queue: std::sync::mpsc::Sender<Arc<Queued>>,
+    queue: std::sync::mpsc::Sender<Arc<Self>>,
 }
 
 impl Wake for Queued {
