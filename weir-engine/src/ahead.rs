@@ -16,6 +16,7 @@ use weir_log::{Level, Log, Lsn, ReadError};
 
 use crate::api::{Cold, EntryRef};
 use crate::block::Block;
+use crate::blocks::OVERHEAD;
 use crate::engine::{Engine, log_error};
 use crate::record::{EntryRecord, Record};
 use crate::scan::{Scan, ScanOf};
@@ -95,6 +96,11 @@ impl Colds {
         self.0.is_none()
     }
 
+    /// Blocks that were noted.
+    pub(crate) fn blocks(&self) -> usize {
+        if let Some(Cold::Index(missing)) = &self.0 { missing.blocks.len() } else { 0 }
+    }
+
     /// Everything that was noted, if there was anything.
     pub(crate) fn end(self) -> Result<(), Cold> {
         self.0.map_or(Ok(()), Err)
@@ -131,6 +137,8 @@ struct Held {
     gone: HashSet<Lsn, foldhash::fast::FixedState>,
     /// Whether what was appended when the request was first asked is written.
     is_written: bool,
+    /// Heap bytes of all this, about, as of the last look.
+    bytes: usize,
 }
 
 impl Ahead {
@@ -149,6 +157,10 @@ impl Ahead {
         self.0.as_ref()?.sizes.get(&lsn).copied()
     }
 
+    pub(crate) fn blocks(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.blocks.len())
+    }
+
     pub(crate) fn sizes(&self) -> usize {
         self.0.as_ref().map_or(0, |held| held.sizes.len())
     }
@@ -162,12 +174,28 @@ impl Ahead {
         self.0.as_ref().is_some_and(|held| held.blocks.len() >= HELD_MAX)
     }
 
+    /// Heap bytes held for the request, about.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| size_of::<Held>() + held.bytes)
+    }
+
     fn held(&mut self) -> &mut Held {
         self.0.get_or_insert_default()
     }
 }
 
 impl Held {
+    fn weigh(&self) -> usize {
+        let deltas: usize = self.blocks.values().map(|block| block.heap_bytes()).sum();
+        let refs: usize = self.scanned.iter().map(|(_, refs)| refs.capacity()).sum();
+        let places = self.sizes.capacity() + self.gone.capacity();
+        deltas
+            + self.blocks.len() * OVERHEAD
+            + refs * size_of::<EntryRef>()
+            + places * size_of::<(Lsn, u64)>()
+    }
+
     /// Notes that a block is gone, the first time.
     fn note_gone(&mut self, lsn: Lsn) -> Result<(), Error> {
         if self.gone.insert(lsn) {
@@ -227,7 +255,9 @@ impl Engine {
                 Looked::Gone(lsn) => held.note_gone(lsn)?,
             }
         }
-        read_sizes(log, &missing.sizes, held)
+        read_sizes(log, &missing.sizes, held)?;
+        held.bytes = held.weigh();
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::stream::BlockSource;
 /// So many blocks are looked at to make place for one: those in use stay for now.
 const LOOKS_MAX: usize = 64;
 /// What a cached block costs beyond its deltas.
-const OVERHEAD: usize = 160;
+pub(crate) const OVERHEAD: usize = 160;
 
 #[derive(Debug, Default)]
 struct Cache {

@@ -43,6 +43,15 @@ pub struct KeyImage {
     node_starts: Vec<bool>,
 }
 
+impl KeyImage {
+    /// Heap bytes held, about.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let entries = self.entries.capacity() * size_of::<EntryRef>();
+        self.head.capacity() + entries + self.node_starts.capacity()
+    }
+}
+
 /// A key ready to be put back.
 #[derive(Debug)]
 pub struct KeyCopy {
@@ -99,6 +108,12 @@ impl KeyCopy {
         let crc = crc32c(&self.payload);
         self.payload.extend_from_slice(&crc.to_le_bytes());
         self.payload
+    }
+
+    /// Heap bytes held, about.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.payload.capacity()
     }
 
     fn sizes(&self) -> Sizes {

@@ -488,15 +488,22 @@ impl Core {
         at: GroupRef,
     ) -> Result<(Option<PendingEntry>, Vec<PendingEntry>), Cold> {
         let (stream, mut ghosts) = (self.stream(found), Vec::new());
+        // Mostly the first row has its entry. Where rows have none, each look reads as much as all before it.
+        let (mut colds, most) = (Colds::default(), self.blocks.ahead().blocks().max(1));
         for row in self.group(found, at).pending.longest_idle() {
-            if stream.find(&self.blocks, row.id)?.is_some() {
-                return Ok((Some(row), ghosts));
-            }
-            if ghosts.len() < GHOSTS_AT_ONCE {
-                ghosts.push(row);
+            match stream.find(&self.blocks, row.id) {
+                Ok(Some(_)) if colds.is_empty() => return Ok((Some(row), ghosts)),
+                Ok(Some(_)) => break,
+                Ok(None) if ghosts.len() < GHOSTS_AT_ONCE => ghosts.push(row),
+                Ok(None) => {}
+                Err(cold) => {
+                    if !colds.note(cold) || colds.blocks() >= most {
+                        break;
+                    }
+                }
             }
         }
-        Ok((None, ghosts))
+        colds.end().map(|()| (None, ghosts))
     }
 
     /// When the row that is idle longest will be old enough.

@@ -66,6 +66,13 @@ pub(crate) struct Fetched {
     pub(crate) expires: Option<Timestamp>,
 }
 
+impl Fetched {
+    /// Heap bytes held, about.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.image.heap_bytes() + self.copy.heap_bytes()
+    }
+}
+
 impl Fetching {
     /// Fetches the entries; best done without the engine's lock.
     pub(crate) fn complete(self, engine: &Engine) -> Result<Fetched, Error> {

@@ -237,7 +237,9 @@ impl Client {
         let names = self.name.len() + self.lib_name.len() + self.lib_version.len();
         let multi = self.multi.as_ref().map_or(0, |multi| multi.queued.capacity());
         let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.request_bytes);
-        names + multi + blocked + self.watched.bytes + self.subscription_bytes
+        let fetched = self.fetched.as_ref().map_or(0, |fetched| fetched.heap_bytes());
+        let read = self.ahead.heap_bytes() + fetched;
+        names + multi + blocked + read + self.watched.bytes + self.subscription_bytes
     }
 
     /// One of its answers was rendered or begun; `pending` is the weight of those begun. What others weigh that wait for

@@ -362,7 +362,7 @@ impl Door {
         self.acl.log.note(refusal, now);
     }
 
-    /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions.
+    /// Lets go of what a client holds: its waiting read, its watched keys, its subscriptions, its place in a pause.
     pub(crate) fn release(&mut self, no: ClientNo, turn: &mut Turn<'_>) {
         self.monitors.remove(&no);
         let Some(client) = self.clients.get_mut(no) else { return };
@@ -370,6 +370,9 @@ impl Door {
             self.channels.forget(no);
         }
         client.subscription_bytes = 0;
+        if std::mem::take(&mut client.is_postponed) {
+            self.postponed.retain(|who| *who != no);
+        }
         client.watched.take().for_each(|watch| turn.unwatch(watch));
         if let Some(blocked) = client.blocked.take() {
             turn.cancel(blocked.waiter);

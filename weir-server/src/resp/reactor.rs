@@ -386,6 +386,7 @@ impl Server {
                     continue;
                 }
             }
+            link.account(client.own_bytes(), &mut self.buffered);
             if !link.in_sending {
                 link.in_sending = true;
                 self.sending.push(who);

@@ -97,6 +97,7 @@ fn reset(call: &mut Call<'_, '_>) -> Answer {
     // What it was answered before is still on its way to it.
     (client.unrendered, client.owed, client.buffer_bytes) = (old.unrendered, old.owed, old.buffer_bytes);
     (client.lib_name, client.lib_version) = (old.lib_name, old.lib_version);
+    client.asked_at = old.asked_at;
     Ok(Reply::Simple("RESET"))
 }
 
