@@ -147,10 +147,10 @@ impl Ahead {
     }
 
     /// The answer of a wide read, cut to what is wanted now.
-    pub(crate) fn scanned(&self, of: &ScanOf) -> Option<Vec<EntryRef>> {
+    pub(crate) fn scanned(&self, of: &ScanOf) -> Option<&[EntryRef]> {
         let (_, refs) = self.0.as_ref()?.scanned.iter().find(|(done, _)| done.answers(of))?;
         let most = usize::try_from(of.span.most).unwrap_or(usize::MAX);
-        Some(refs[..refs.len().min(most)].to_vec())
+        Some(&refs[..refs.len().min(most)])
     }
 
     pub(crate) fn size(&self, lsn: Lsn) -> Option<u64> {

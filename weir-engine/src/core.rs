@@ -173,16 +173,16 @@ impl Core {
         found: Found,
         span: Span,
         reverse: bool,
-    ) -> Result<Vec<EntryRef>, Cold> {
+    ) -> Result<Cow<'_, [EntryRef]>, Cold> {
         let of = ScanOf { key: self.key(found).no, span, reverse };
         if let Some(refs) = self.blocks.ahead().scanned(&of) {
-            return Ok(refs);
+            return Ok(Cow::Borrowed(refs));
         }
         let stream = self.stream(found);
         if !self.blocks.reads_on_the_spot() && stream.is_wide(&span, reverse) {
             return Err(Missing { scans: vec![Scan::of(stream, of)], ..Missing::default() }.into());
         }
-        self.entries_of(found, span, reverse)
+        self.entries_of(found, span, reverse).map(Cow::Owned)
     }
 
     /// Entries of a stream as it is now.

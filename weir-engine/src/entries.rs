@@ -251,7 +251,7 @@ impl Core {
         let most = self.options.limits.reply_entries;
         let count = range.count.map_or(most + 1, |n| usize::try_from(n).unwrap_or(most + 1).min(most + 1));
         let span = Span { from: range.start, to: range.end, most: count as u64 };
-        let refs = self.entries_alone(found, span, range.reverse)?;
+        let refs = self.entries_alone(found, span, range.reverse)?.into_owned();
         if refs.len() > most {
             return Err(ErrorKind::LimitReached("entries in one answer (reply_entries); use COUNT").into());
         }

@@ -1,5 +1,6 @@
 //! Reading for one's own account and for a group: `XREAD`, `XREADGROUP`.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -57,9 +58,16 @@ impl Budget {
 
     /// Cuts a stream's share to what the byte limit leaves, and counts it.
     fn take(&mut self, core: &Core, refs: &mut Vec<EntryRef>) -> Result<(), Cold> {
+        refs.truncate(self.count(core, refs)?);
+        Ok(())
+    }
+
+    /// Counts as much of a stream's share as the byte limit leaves; answers how many entries that are.
+    fn count(&mut self, core: &Core, refs: &[EntryRef]) -> Result<usize, Cold> {
+        let mut kept = refs.len();
         if let Some(most) = self.bytes_total {
-            let mut kept = 0;
-            for entry in refs.iter() {
+            kept = 0;
+            for entry in refs {
                 if self.answered + kept as u64 > 0 && self.bytes >= most {
                     break;
                 }
@@ -67,10 +75,9 @@ impl Budget {
                 self.bytes += ENTRY_BYTES + size.ok_or_else(|| core.missing_sizes(&refs[kept..]))?;
                 kept += 1;
             }
-            refs.truncate(kept);
         }
-        self.answered += refs.len() as u64;
-        Ok(())
+        self.answered += kept as u64;
+        Ok(kept)
     }
 
     fn is_spent(&self) -> bool {
@@ -136,7 +143,8 @@ impl Core {
             }
             let Some(found) = self.find_stream(KeyRef { ns: read.ns, name })? else { continue };
             let entries = self.plain_entries(found, *from, budget.next_stream(), read.streams.len() == 1);
-            match entries.and_then(|mut refs| budget.take(self, &mut refs).map(|()| refs)) {
+            // A wide read may have a million of them, and is asked again for each few sizes.
+            match entries.and_then(|refs| budget.count(self, &refs).map(|kept| cut(refs, kept))) {
                 Ok(refs) if refs.is_empty() => {}
                 Ok(refs) => outcome.streams.push(StreamEntries { stream, entries: Entries::Plain(refs) }),
                 Err(cold) => {
@@ -156,30 +164,31 @@ impl Core {
         from: ReadFrom,
         most: u64,
         alone: bool,
-    ) -> Result<Vec<EntryRef>, Cold> {
+    ) -> Result<Cow<'_, [EntryRef]>, Cold> {
         match from {
             ReadFrom::Newest => {
                 let newest = self.stream(found).newest(&self.blocks)?;
                 Ok(newest.map(|entry| EntryRef { id: entry.id, lsn: entry.lsn }).into_iter().collect())
             }
-            ReadFrom::After(id) => self.entries_after(found, id, most, alone),
+            ReadFrom::After(id) if alone => match self.span_after(found, id, most) {
+                Some(span) => self.entries_alone(found, span, false),
+                None => Ok(Cow::default()),
+            },
+            ReadFrom::After(id) => self.entries_after(found, id, most).map(Cow::Owned),
         }
     }
 
-    /// Entries above an ID. `alone` when the request asks nothing else.
-    fn entries_after(
-        &self,
-        found: Found,
-        id: EntryId,
-        most: u64,
-        alone: bool,
-    ) -> Result<Vec<EntryRef>, Cold> {
+    /// Entries above an ID, for a request that may ask more.
+    fn entries_after(&self, found: Found, id: EntryId, most: u64) -> Result<Vec<EntryRef>, Cold> {
+        let span = self.span_after(found, id, most);
+        span.map_or_else(|| Ok(Vec::new()), |span| self.entries_of(found, span, false))
+    }
+
+    /// What to look through for entries above an ID; `None` where there are none.
+    fn span_after(&self, found: Found, id: EntryId, most: u64) -> Option<Span> {
         let stream = self.stream(found);
-        let Some(from) = id.next().filter(|_| id < stream.last_id && stream.len > 0 && most > 0) else {
-            return Ok(Vec::new());
-        };
-        let span = Span { from, to: EntryId::MAX, most };
-        if alone { self.entries_alone(found, span, false) } else { self.entries_of(found, span, false) }
+        let from = id.next().filter(|_| id < stream.last_id && stream.len > 0 && most > 0)?;
+        Some(Span { from, to: EntryId::MAX, most })
     }
 
     // ---- group reads -------------------------------------------------------------------------------------------
@@ -261,7 +270,7 @@ impl Core {
             return Ok(());
         }
         if read.limits.bytes_total.is_some() {
-            return self.measure(&read.limits, self.entries_after(found, group.last_id, most, false)?);
+            return self.measure(&read.limits, self.entries_after(found, group.last_id, most)?);
         }
         let from = group.last_id.next().unwrap_or(EntryId::MAX);
         stream.scan(&self.blocks, Span { from, to: EntryId::MAX, most }, |_| ControlFlow::Continue(()))
@@ -367,7 +376,7 @@ impl Core {
             return Err(ErrorKind::LimitReached("pending entries of a group (pending)").into());
         }
         let most = if noack { most } else { most.min(pending_room) };
-        let mut refs = self.entries_after(place.found, last, most, false)?;
+        let mut refs = self.entries_after(place.found, last, most)?;
         budget.take(self, &mut refs)?;
         self.write_deliveries(place, noack, (last, read), &refs);
         self.touch_consumer(place, !refs.is_empty() && !noack);
@@ -717,6 +726,17 @@ pub(crate) struct Place {
     pub(crate) found: Found,
     pub(crate) at: GroupRef,
     pub(crate) consumer: u32,
+}
+
+/// The first of some entries.
+fn cut(refs: Cow<'_, [EntryRef]>, kept: usize) -> Vec<EntryRef> {
+    match refs {
+        Cow::Borrowed(refs) => refs[..kept].to_vec(),
+        Cow::Owned(mut refs) => {
+            refs.truncate(kept);
+            refs
+        }
+    }
 }
 
 /// The IDs that a consumer has pending above one of them.
