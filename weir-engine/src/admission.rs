@@ -57,6 +57,8 @@ impl Key {
         let Value::Stream(stream) = &self.value else { return true };
         stream.is_consistent()
             && stream.next_pos < COUNTED_MAX
+            // Owners' lists are made from the rows and fit them anyhow.
+            && stream.groups().all(|group| group.pending.has_sound_tables())
             && (stream.tail.live == 0 || stream.tail.block.last_lsn() <= self.stamp)
     }
 }

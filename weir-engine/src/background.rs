@@ -1,8 +1,8 @@
 //! The engine's background work, by two threads.
 //!
 //! The first does what must not wait: the flush of each second, space ahead of the writer, alarms. The second does
-//! what may take long: snapshots, giving space back, freeing what was removed. Neither ever holds the core's lock longer than a slice.
-//! [`Background::step`] is both in turn, for engines without threads.
+//! what may take long: snapshots, giving space back, freeing what was removed. Neither ever holds the core's lock
+//! longer than a slice. [`Background::step`] is both in turn, for engines without threads.
 //!
 //! While the disk is full, a snapshot is written as soon as something was removed, since it tells what is dead and
 //! lets the log before it go. The log leaves room for it, and the pauses in between keep it a small part of the work.

@@ -1,8 +1,8 @@
 //! Sealed index blocks in memory: a bounded cache over the log.
 //!
 //! A block that is not here, nor among those read ahead for the request at hand, is *cold*: the caller leaves the
-//! engine's lock and reads it. Only inside a transaction, whose commands cannot be asked again, blocks are read on the
-//! spot.
+//! engine's lock and reads it. Blocks are read on the spot only for what cannot be asked again, a command inside a
+//! transaction or a read that waited, and for a request that needs more of them than are kept for one (`ahead.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

@@ -4,7 +4,8 @@
 //! writes records and applies them. So a command that fails, or that finds a part of the index cold, has changed
 //! nothing and may be asked again.
 //!
-//! Nothing here waits for the disk, except inside a transaction, whose commands cannot be asked again.
+//! Nothing here waits for the disk, except for what cannot be asked again: a command inside a transaction, and a read
+//! that waited. A request that needs more index blocks than are kept for one reads the rest here, too.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;

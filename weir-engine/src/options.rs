@@ -87,7 +87,7 @@ pub struct Options {
     pub block_cache_bytes: usize,
     /// Bytes of log after which a snapshot is due. Default 256 MiB.
     pub snapshot_log_bytes: u64,
-    /// Whether the engine runs its own background thread. Tests that want to decide when work is done say `false` and
+    /// Whether the engine runs its own background threads, two of them. Tests that want to decide when work is done say `false` and
     /// call [`crate::Engine::background_step`]. Default `true`.
     pub background: bool,
 }

@@ -1,5 +1,9 @@
 //! A few threads that wait for the disk in the place of tasks, so that nothing blocks inside a `poll`.
 //!
+//! The server's reactor has threads of its own for what it waits for (`weir-server/src/resp/readers.rs`): those know its
+//! clients and their answers and hand the bytes back to it, these know neither clients nor answers, and an embedded
+//! engine has these alone.
+//!
 //! Threads are started when there is more to do than threads that do nothing, and end after a while without work.
 //!
 //! Invariant: a task has at most one job here. Never knows what a job does.

@@ -131,8 +131,8 @@ pub(crate) fn path_of(no: u64, generation: u32) -> String {
 pub struct Found {
     /// Size of its segments in bytes.
     pub segment_bytes: u64,
-    /// Whether every record that was ever appended is still in it: from the first segment on none was taken away,
-    /// rewritten or given holes.
+    /// Whether it still goes from the first record ever appended to its end: from the first segment on none was taken
+    /// away, rewritten or given holes. What a repair has cut off the end does not count.
     pub whole: bool,
 }
 
@@ -144,10 +144,20 @@ impl Log {
         let Some((no, generation)) = names.segments.iter().next() else { return Ok(None) };
         let first = SegmentFile::open(disk, *no, *generation, Open::Read)?;
         let untouched = |(nth, (no, generation)): (u64, (&u64, &u32))| nth == *no && *generation == 0;
-        let whole = (0..).zip(&names.segments).all(untouched)
-            && !names.holes.iter().any(|no| names.segments.contains_key(no));
+        let mut whole = (0..).zip(&names.segments).all(untouched);
+        for no in names.holes.iter().filter(|no| names.segments.get(no) == Some(&0)) {
+            whole = whole && is_only_cut(disk, *no)?;
+        }
         Ok(Some(Found { segment_bytes: first.header.segment_bytes, whole }))
     }
+}
+
+/// Whether the list of holes of a plain segment holds only what a repair has cut off.
+fn is_only_cut<E>(disk: &dyn Disk, no: u64) -> Result<bool, OpenError<E>> {
+    let salt = SegmentFile::open(disk, no, 0, Open::Read)?.header.salt;
+    let path = holes_path(no);
+    let bytes = read_small(disk, &path).map_err(disk_error(format!("reading {path}")))?;
+    Ok(holes::decode(&bytes, salt).is_some_and(|holes| holes::is_only_cut(&holes)))
 }
 
 /// The segments of the folder, lowest first, and what else matters at an open.

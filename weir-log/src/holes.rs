@@ -3,6 +3,10 @@
 //! The frames in such a range are dead and read as zeroes, so whoever walks the segment must know where to jump to.
 //! The list is durable before the first hole is punched.
 //!
+//! A repair lets a segment end early by the same means. If that is all that ever happened to the segment, an empty range
+//! stands behind the hole and says so: below the cut every record is still there. Any hole that is added later takes
+//! that mark away.
+//!
 //! ```text
 //! magic "weir-gap" | u64 salt of the segment | (u64 from, u64 to)* | u32 CRC-32C of all before
 //! ```
@@ -54,6 +58,25 @@ pub(crate) fn merge(old: &[Range<u64>], new: &[Range<u64>]) -> Vec<Range<u64>> {
     merged
 }
 
+/// The list of a segment that a repair cuts at `at` and that ends at `end`.
+pub(crate) fn cut(old: &[Range<u64>], at: u64, end: u64) -> Vec<Range<u64>> {
+    let kept: Vec<_> = old.iter().filter(|hole| hole.start < at).cloned().collect();
+    let mut holes = merge(&kept, std::slice::from_ref(&(at..end)));
+    if kept.is_empty() {
+        holes.push(end..end);
+    }
+    holes
+}
+
+/// Whether all that was taken out of a segment is what repairs have cut off its end.
+pub(crate) fn is_only_cut(holes: &[Range<u64>]) -> bool {
+    match holes {
+        [] => true,
+        [hole, mark] => mark.is_empty() && mark.start == hole.end,
+        _ => false,
+    }
+}
+
 /// The hole that holds `at`.
 pub(crate) fn find(holes: &[Range<u64>], at: u64) -> Option<&Range<u64>> {
     let index = holes.partition_point(|hole| hole.end <= at);
@@ -78,5 +101,21 @@ mod tests {
         bent[20] ^= 1;
         assert_eq!(decode(&bent, 9), None);
         assert_eq!(decode(b"weir-gap", 9), None);
+    }
+
+    #[test]
+    fn a_cut_is_told_from_a_hole_until_there_are_others() {
+        let cut_off = cut(&[], 50, 64);
+        assert_eq!(cut_off, [50..64, 64..64]);
+        assert!(is_only_cut(&cut_off) && is_only_cut(&[]));
+        assert_eq!(find(&cut_off, 63), Some(&(50..64)));
+        assert_eq!(find(&cut_off, 64), None);
+        assert_eq!(cut(&cut_off, 40, 64), [40..64, 64..64], "cut again, further down");
+        let given_back = std::slice::from_ref(&(50..64));
+        assert!(!is_only_cut(given_back), "what was given back up to the end is no cut");
+        assert_eq!(cut(&[10..20, 55..64], 50, 64), [10..20, 50..64]);
+        let punched = merge(&cut_off, &[10..20, 50..64]);
+        assert_eq!(punched, [10..20, 50..64]);
+        assert!(!is_only_cut(&punched) && !is_only_cut(&merge(&cut_off, given_back)));
     }
 }

@@ -113,10 +113,8 @@ fn seal(disk: &dyn Disk, segment: &Segment, cut: Cut) -> io::Result<()> {
                 Header::read(&*segment.file)?.map_err(|_| io::Error::other("the header was there before"))?;
             let end = segment.base + header.segment_bytes;
             let old = segment.holes();
-            let old = old.as_deref().unwrap_or_default().iter();
-            let kept: Vec<_> = old.filter(|hole| hole.start < cut.lsn).cloned().collect();
-            let kept = holes::merge(&kept, std::slice::from_ref(&(cut.lsn..end)));
-            folder::write_small(disk, &folder::holes_path(segment.no), &holes::encode(&kept, segment.salt))
+            let holes = holes::cut(old.as_deref().unwrap_or_default(), cut.lsn, end);
+            folder::write_small(disk, &folder::holes_path(segment.no), &holes::encode(&holes, segment.salt))
         }
         Layout::Compacted(_) => shorten(disk, segment, cut),
     }

@@ -4,6 +4,9 @@
 //! needs entries that are not in memory, is put aside; one of these threads does what has to be waited for; then the
 //! client goes on. Threads are started when there is something to wait for.
 //!
+//! The engine's own pool (`weir-engine/src/pool.rs`) serves tasks of embedders and knows nothing of clients; what these
+//! threads do ends in bytes for a client and wakes the reactor.
+//!
 //! Invariant: a client has at most one task here, so tasks are bounded by clients.
 
 use std::collections::VecDeque;

@@ -113,6 +113,21 @@ fn damage_that_keeps_a_folder_from_opening_is_named_and_cut_on_demand() {
 }
 
 #[test]
+fn a_young_folder_without_a_snapshot_opens_after_a_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&engine(folder.path()), 0..1_000);
+    for broken in [500, 200] {
+        break_entry(folder.path(), broken);
+        assert_eq!(report(folder.path(), &[], 1)["opens"], false);
+        let repaired = report(folder.path(), &["--repair"], 0);
+        let left = (&repaired["opens"], &repaired["entries"], &repaired["snapshots"]);
+        assert_eq!(left, (&true.into(), &broken.into(), &0.into()), "{repaired}");
+        append(&engine(folder.path()), broken..1_000);
+    }
+    assert_eq!(report(folder.path(), &[], 0)["entries"], 1_000);
+}
+
+#[test]
 fn a_snapshot_that_has_seen_what_is_cut_goes_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
