@@ -240,6 +240,8 @@ impl<'a> Round<'a> {
         };
         if let Err(pause) = done {
             let ahead = turn.take_back();
+            // The other thread may want to read what was appended in this turn, and this turn goes on.
+            turn.submit();
             let task = match pause {
                 Pause::Cold(cold) => Task::Warm(cold, ahead),
                 Pause::Fetch(fetching) => Task::Fetch(fetching, ahead),
