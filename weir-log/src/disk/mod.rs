@@ -82,8 +82,6 @@ pub trait DiskFile: Send + Sync + Debug {
     fn next_data(&self, at: u64) -> io::Result<Option<u64>> {
         Ok(Some(at))
     }
-    /// Hint: begin writing this range back now, so that a later flush has less to do.
-    fn start_writeback(&self, _at: u64, _len: u64) {}
 }
 
 /// A lock on a folder, held until dropped.
