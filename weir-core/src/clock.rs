@@ -82,21 +82,34 @@ impl Clock for SystemClock {
 /// A clock that moves only when told to; for tests.
 #[derive(Debug)]
 pub struct ManualClock {
-    micros: AtomicU64,
-    started: u64,
+    elapsed_micros: AtomicU64,
+    /// The wall-clock time at which nothing had elapsed; steps move it.
+    origin_micros: AtomicU64,
 }
 
 impl ManualClock {
     /// A clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self { micros: AtomicU64::new(now.0 * 1_000), started: now.0 * 1_000 }
+        Self { elapsed_micros: AtomicU64::new(0), origin_micros: AtomicU64::new(now.0 * 1_000) }
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        self.micros.fetch_add(micros, Ordering::SeqCst);
+        self.elapsed_micros.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward, as an administrator would; no time passes.
+    pub fn step_forward(&self, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.origin_micros.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock back; no time passes.
+    pub fn step_back(&self, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.origin_micros.fetch_sub(micros, Ordering::SeqCst);
     }
 }
 
@@ -106,10 +119,10 @@ impl Clock for ManualClock {
     }
 
     fn now_micros(&self) -> u64 {
-        self.micros.load(Ordering::SeqCst)
+        self.origin_micros.load(Ordering::SeqCst) + self.elapsed_micros.load(Ordering::SeqCst)
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::from_micros(self.now_micros().saturating_sub(self.started))
+        Duration::from_micros(self.elapsed_micros.load(Ordering::SeqCst))
     }
 }

@@ -25,6 +25,19 @@ pub enum ErrorKind {
         /// The last ID of the stream.
         last: EntryId,
     },
+    /// The end of the stream is not what the appender expected.
+    VersionMismatch {
+        /// The position of the last entry that was added; `None` when nothing ever was.
+        actual: Option<u64>,
+    },
+    /// The dead-letter stream of the policy belongs to another group, or is a stream with a purpose of its own.
+    DeadLetterTaken,
+    /// The engine behind this broker cannot do this; the text says what.
+    Unsupported(&'static str),
+    /// The engine cannot be reached, or did not answer in time.
+    Unavailable,
+    /// The engine does not let this user do this.
+    Denied,
     /// The stream has given out the last possible ID.
     StreamExhausted,
     /// The fields of an entry exceed the limit.
@@ -75,6 +88,18 @@ impl Error {
         self
     }
 
+    /// Whether asking again later may help: what failed is the way to the engine or its room, not what was asked.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::DiskFull | ErrorKind::LimitReached(_))
+    }
+
+    /// What the error is about, beside its kind.
+    #[must_use]
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
     /// The kind, for branching.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
@@ -97,6 +122,18 @@ impl fmt::Display for ErrorKind {
             Self::GroupExists => f.write_str("a consumer group of this name exists already"),
             Self::IdZero => f.write_str("an entry ID must be greater than 0-0"),
             Self::IdNotGreater { last } => write!(f, "the entry ID must be greater than the last one, {last}"),
+            Self::VersionMismatch { actual: Some(version) } => {
+                write!(f, "the stream is at version {version}, which is not the expected one; read it and decide again")
+            }
+            Self::VersionMismatch { actual: None } => {
+                f.write_str("nothing was ever added to the stream, so it has no version; expect no entries")
+            }
+            Self::DeadLetterTaken => {
+                f.write_str("the dead-letter stream belongs to another group or is used otherwise; name another one")
+            }
+            Self::Unsupported(what) => write!(f, "this engine cannot do that: {what}"),
+            Self::Unavailable => f.write_str("the engine cannot be reached"),
+            Self::Denied => f.write_str("the engine does not let this user do that"),
             Self::StreamExhausted => f.write_str("the stream has given out its last possible entry ID"),
             Self::EntryTooLarge => f.write_str("the fields of the entry are too large"),
             Self::Invalid(what) => f.write_str(what),

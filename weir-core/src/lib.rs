@@ -3,15 +3,14 @@
 //! Everything here is vocabulary: the engines, the doors and users' programs all speak it.
 //! This crate does no I/O, knows no async runtime and no serialisation format.
 
-mod broker;
+pub mod broker;
 mod clock;
 mod entry_id;
 mod error;
+mod side;
 
-pub use broker::{
-    AppendOptions, AutoClaimOptions, BoxFuture, Broker, Entry, FieldRefs, Fields, GroupOrigin,
-    GroupReadOptions, GroupSummary, Groups, HistoryOptions, RangeOptions, StreamSummary, Streams,
-};
+pub use broker::*;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use entry_id::{EntryId, ParseEntryIdError};
 pub use error::{Error, ErrorKind};
+pub use side::{alerts_of, dead_letters_of, hash_tag, is_side_stream, lost_of, slot_name};

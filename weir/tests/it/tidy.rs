@@ -14,9 +14,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weir-log", &[]),
     ("weir-resp", &[]),
     ("weir-engine", &["weir-core", "weir-log"]),
-    ("weir-server", &["weir-core", "weir-resp", "weir-engine"]),
+    ("weir-wire", &["weir-core"]),
+    ("weir-redis", &["weir-core", "weir-wire"]),
+    ("weir-connect", &["weir-core", "weir-engine", "weir-redis"]),
+    ("weir-runtime", &["weir-core"]),
+    ("weir-server", &["weir-core", "weir-resp", "weir-engine", "weir-wire"]),
     ("weir-testkit", &["weir-core", "weir-log"]),
-    ("weir", &["weir-core", "weir-log", "weir-resp", "weir-engine", "weir-server"]),
+    ("weir-exam", &["weir-core", "weir-testkit", "weir-connect"]),
+    (
+        "weir",
+        &[
+            "weir-core",
+            "weir-log",
+            "weir-resp",
+            "weir-engine",
+            "weir-wire",
+            "weir-redis",
+            "weir-connect",
+            "weir-runtime",
+            "weir-server",
+        ],
+    ),
 ];
 
 /// What the lower crates are free of, however deep it may hide.

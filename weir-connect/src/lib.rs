@@ -1,0 +1,1 @@
+//! Opens a broker by its URL.

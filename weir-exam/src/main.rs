@@ -1,0 +1,3 @@
+//! Runs the exam of brokers against any engine, by URL.
+
+fn main() {}

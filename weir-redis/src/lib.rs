@@ -1,0 +1,1 @@
+//! The broker traits over a Redis or Valkey, or over a weir server.

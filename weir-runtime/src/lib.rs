@@ -1,0 +1,1 @@
+//! Runs handlers: reads, retries, claims, sets aside, shuts down.
