@@ -7,6 +7,7 @@ pub mod broker;
 mod clock;
 mod entry_id;
 mod error;
+pub mod glob;
 mod side;
 
 pub use broker::*;

@@ -5,12 +5,14 @@
 //! short is tried again from the last one only, never from those before it.
 
 /// Whether a text matches a pattern as a whole.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matching(pattern, text, false)
 }
 
 /// As [`matches`], letters of either case being the same.
-pub(crate) fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
+#[must_use]
+pub fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
     matching(pattern, text, true)
 }
 
