@@ -1,8 +1,10 @@
 //! For tests: the naive model, and drivers of the differential and crash tests.
 //!
 //! [`model`] is a Redis with streams written to be obviously right; [`differential`] sends random commands to two
-//! servers, or to a server and the model, and compares every reply. Nothing here is meant for production.
+//! servers, or to a server and the model, and compares every reply; [`conformance`] is the exam that every broker has to
+//! pass. Nothing here is meant for production.
 
+pub mod conformance;
 pub mod differential;
 pub mod model;
 mod value;

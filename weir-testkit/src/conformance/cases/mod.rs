@@ -1,0 +1,69 @@
+//! The cases, by subject. Each is told in the vocabulary of [`super::story`], [`super::stream`] and [`super::group`].
+
+mod appending;
+mod groups;
+mod moving;
+mod reading;
+mod streams;
+mod waiting;
+
+use super::{Case, Played, Wrong};
+
+/// All cases.
+pub(super) static ALL: &[&[Case]] = &[
+    appending::IDS,
+    appending::BATCHES,
+    appending::PRODUCERS,
+    appending::VERSIONS,
+    reading::FORWARD,
+    reading::BACKWARD,
+    reading::POSITIONS,
+    reading::TIMES,
+    streams::HEADS,
+    streams::REMOVAL,
+    streams::NAMES,
+    waiting::READS,
+    waiting::GROUP_READS,
+    groups::MAKING,
+    groups::KNOWING,
+    groups::ENDING,
+    groups::POLICIES,
+    groups::CONSUMERS,
+    moving::SEEKING,
+    moving::PAUSING,
+];
+
+/// Puts a story into the form in which a case keeps it.
+fn told(story: impl Future<Output = Result<(), Wrong>> + Send + 'static) -> Played {
+    Box::pin(story)
+}
+
+/// Cases of a subject: `cases! { Streams, "appending"; "a sentence" => |s| { … } … }`.
+macro_rules! cases {
+    ($profile:ident, $subject:literal; $($name:literal => |$story:ident| $body:block)+) => {
+        &[$(crate::conformance::Case {
+            subject: $subject,
+            name: $name,
+            profile: crate::conformance::Profile::$profile,
+            play: |$story: crate::conformance::Story| crate::conformance::cases::told(async move {
+                $body
+                Ok(())
+            }),
+        }),+]
+    };
+}
+use cases;
+
+/// What all cases are told with.
+mod vocabulary {
+    pub(super) use std::time::Duration;
+
+    pub(super) use weir_core::*;
+
+    pub(super) use super::cases;
+    pub(super) use crate::conformance::check::*;
+    pub(super) use crate::conformance::group::*;
+    pub(super) use crate::conformance::story::*;
+    pub(super) use crate::conformance::stream::*;
+    pub(super) use crate::conformance::{Case, Wrong};
+}
