@@ -52,6 +52,8 @@ impl Failure {
     pub const REASON_MAX: usize = 1_024;
     /// The class of an entry that was given out too often: [`Policy::deliveries_max`].
     pub const DELIVERIES: &'static [u8] = b"max-deliveries";
+    /// Its reason then.
+    pub const DELIVERIES_REASON: &'static [u8] = b"given out too often";
 }
 
 /// An entry that a consumer was given.
@@ -82,7 +84,7 @@ pub enum GroupSource {
     New,
     /// What is ready, then what others or this one have held for at least `idle_min`.
     Reclaimed {
-        /// `None` = the lease of the policy; without a policy nothing is old enough.
+        /// `None` = the lease of the policy as it is now; without a policy nothing is old enough.
         idle_min: Option<Duration>,
     },
     /// What [`GroupSource::Reclaimed`] gives, then what is new, up to the count together.
@@ -154,8 +156,9 @@ pub enum Settlement {
 pub struct Settle {
     /// The entry.
     pub id: EntryId,
-    /// The delivery that is settled; `None` settles whatever row there is, in any state, but extends only what is in
-    /// flight.
+    /// The delivery that is settled; `None` settles whatever row there is, in any state. But it extends only what is in
+    /// flight, anything else is [`Settled::Stale`]; and what waits for an earlier entry goes on waiting when it is handed
+    /// back or has failed (the failure counts).
     pub token: Option<Token>,
     /// What becomes of it.
     pub settlement: Settlement,
@@ -168,7 +171,8 @@ pub enum Settled {
     Done,
     /// It became a dead letter.
     DeadLettered,
-    /// Nothing: the token is of an earlier delivery, somebody else has the entry or may get it.
+    /// Nothing: the token is of an earlier delivery, somebody else has the entry or may get it. (It counts as
+    /// [`super::GroupInfo::stale_settlements`] when there was a token.)
     Stale,
     /// Nothing: the entry is not pending.
     NotPending,
@@ -208,7 +212,7 @@ pub struct AutoClaim {
 pub struct AutoClaimed {
     /// The entries, lowest ID first.
     pub deliveries: Vec<Delivery>,
-    /// Where to go on; [`EntryId::MIN`] at the end.
+    /// Where to go on: the first row that was not looked at, whatever its state; [`EntryId::MIN`] at the end.
     pub cursor: EntryId,
     /// Rows that were dropped, since their entries are gone.
     pub deleted: Vec<EntryId>,
@@ -301,11 +305,11 @@ pub struct DeadLetter {
     pub entry_id: EntryId,
     /// The entry's fields; none when it was gone already.
     pub fields: Fields,
-    /// Who had it last; `None` when nobody held it.
+    /// Who held it when it became a dead letter; `None` when nobody did.
     pub consumer: Option<Vec<u8>>,
     /// How often it was given out.
     pub deliveries: u64,
-    /// How often it failed, the last time included.
+    /// How often a handler reported failure, the last time included.
     pub failures: u64,
     /// The first failure that was reported; `None` when none was ([`Failure::DELIVERIES`]).
     pub first_failure: Option<Failure>,
@@ -355,7 +359,7 @@ pub struct DeadLetterPage {
 pub struct Redrive {
     /// Which.
     pub filter: DeadLetterFilter,
-    /// At most so many, the oldest first.
+    /// At most so many, the oldest first; those that are gone do not count.
     pub count: u64,
     /// Only says what would happen.
     pub dry_run: bool,
@@ -412,11 +416,12 @@ pub trait Deliveries: Send + Sync {
         settlements: &'a [Settle],
     ) -> BoxFuture<'a, Vec<Settled>>;
 
-    /// Gives a consumer named entries that are pending. It counts as given out once more. Those that it cannot have are
-    /// left out.
+    /// Gives a consumer named entries that are pending, lowest ID first. It counts as given out once more. Those that it
+    /// cannot have are left out. A paused group gives none.
     fn claim<'a>(&'a self, stream: &'a [u8], options: Claim) -> BoxFuture<'a, Vec<Delivery>>;
 
-    /// Gives a consumer pending entries that are old enough, and says where to go on.
+    /// Gives a consumer pending entries that are old enough or ready, and says where to go on. A paused group gives
+    /// none.
     fn auto_claim<'a>(&'a self, stream: &'a [u8], options: AutoClaim) -> BoxFuture<'a, AutoClaimed>;
 
     /// What a group has pending, in short.
@@ -431,7 +436,8 @@ pub trait Deliveries: Send + Sync {
     ) -> BoxFuture<'a, Vec<PendingRow>>;
 
     /// Puts rows on the pending list as they were elsewhere; answers how many. A row that there is already is replaced;
-    /// a row whose entry is missing is left out. The group's last-delivered ID does not move.
+    /// a row whose entry is missing, or is above the group's last-delivered ID, which does not move, is left out. A row
+    /// that nobody held waits when its key is busy.
     fn restore_pending<'a>(
         &'a self,
         stream: &'a [u8],
@@ -448,8 +454,9 @@ pub trait Deliveries: Send + Sync {
     ) -> BoxFuture<'a, DeadLetterPage>;
 
     /// Hands dead letters back to the group that failed, and to no other: under the same ID, ready at once, its
-    /// deliveries and failures counted from 0, one redrive more. A letter whose row is pending again already is only
-    /// removed. Where delivery is ordered by a key and that key is busy, the entry waits.
+    /// deliveries and failures counted from 0, one redrive more. A letter whose row is pending again already, or whose
+    /// entry comes anyway since the group was moved back, is only removed. Where delivery is ordered by a key and that
+    /// key is busy, the entry waits.
     fn redrive<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Redrive) -> BoxFuture<'a, Redriven>;
 
     /// Removes dead letters; answers how many.

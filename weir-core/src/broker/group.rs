@@ -40,15 +40,17 @@ pub enum Created {
 /// Where a group is moved to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeekTo {
-    /// The first entry there is comes next.
+    /// The first entry there is comes next; the last-delivered ID becomes 0-0.
     Start,
     /// The first entry that is appended from now on comes next.
     End,
     /// The first entry above this ID comes next.
     After(EntryId),
-    /// The first entry that was appended at this time or later comes next.
+    /// The first entry that was appended at this time or later comes next: the last-delivered ID becomes the one below
+    /// its ID. Without such an entry it is as [`SeekTo::End`].
     Time(Timestamp),
-    /// So many entries from where the group is now are left out.
+    /// So many entries from where the group is now are left out, whether its filter would let them through or not; all
+    /// there are when they are fewer.
     Skip(u64),
 }
 
@@ -123,7 +125,8 @@ pub struct Lag {
     pub undelivered: u64,
     /// Entries that a consumer holds.
     pub pending: u64,
-    /// Entries that were handed back, or whose delay is over, and that anybody would be given.
+    /// Entries that were handed back, or whose delay is over, and that anybody would be given. As with all rows, one
+    /// counts until it is settled or dropped, though its entry was deleted.
     pub ready: u64,
     /// Entries whose delay is not over.
     pub delayed: u64,
@@ -173,7 +176,9 @@ pub trait Groups: Send + Sync {
     /// # Errors
     /// [`ErrorKind::GroupExists`] when it exists with another origin, or was made by `XGROUP CREATE`
     /// ([`Groups::set_policy`] adopts such a group); [`ErrorKind::Invalid`] for a policy that cannot be kept;
-    /// [`ErrorKind::DeadLetterTaken`]; [`ErrorKind::LimitReached`], [`ErrorKind::DiskFull`].
+    /// [`ErrorKind::DeadLetterTaken`] when the stream for its dead letters is this stream, a side stream of another
+    /// purpose ([`crate::is_side_stream`]), the one of another group, or when the first entry in it is no dead letter of
+    /// this group; [`ErrorKind::LimitReached`], [`ErrorKind::DiskFull`].
     fn create_group<'a>(
         &'a self,
         stream: &'a [u8],
@@ -181,7 +186,7 @@ pub trait Groups: Send + Sync {
         options: CreateGroup,
     ) -> BoxFuture<'a, Created>;
 
-    /// Ends a group with everything it has pending; `false` when there is none. Its dead letters stay.
+    /// Ends a group with everything it has pending; `false` when there is none, or no stream. Its dead letters stay.
     fn delete_group<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, bool>;
 
     /// The groups of a stream, by name. A missing stream has none.
@@ -192,17 +197,18 @@ pub trait Groups: Send + Sync {
 
     /// Gives a group another policy. It holds for what is given out or settled from now on. A changed key or filter
     /// holds for entries that were not yet given out or passed over; changing the key lets go all that waits for an
-    /// earlier entry with its key.
+    /// earlier entry with its key, and what is pending then keeps nothing waiting.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a policy that cannot be kept; [`ErrorKind::DeadLetterTaken`].
+    /// [`ErrorKind::Invalid`] for a policy that cannot be kept; [`ErrorKind::DeadLetterTaken`] as
+    /// [`Groups::create_group`].
     fn set_policy<'a>(&'a self, stream: &'a [u8], group: &'a [u8], policy: Policy) -> BoxFuture<'a, ()>;
 
     /// Moves a group. Rows above the new place leave the pending list, since their entries come again; tokens for them
     /// are stale. Rows at or below it stay as they are. An ID above the stream's last is taken as the last.
     fn seek<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Seek) -> BoxFuture<'a, Sought>;
 
-    /// Gives nothing out any more to whoever reads the group, until [`Groups::resume`]; `duration` ends it by itself.
+    /// Gives nothing out any more to whoever reads or claims, until [`Groups::resume`]; `duration` ends it by itself.
     /// What is held may be settled; nothing is counted while it lasts, but leases run. Paused again, the new end holds.
     fn pause<'a>(
         &'a self,

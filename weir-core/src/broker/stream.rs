@@ -160,7 +160,7 @@ pub struct ListStreams {
     /// Names above this one; `None` = from the first. On a Redis the order is that of `SCAN` and this is what the last
     /// page's [`StreamPage::next`] said.
     pub after: Option<Vec<u8>>,
-    /// At least one and at most so many names.
+    /// At most so many names; 0 is taken as 1.
     pub count: u64,
     /// Whether the streams that the broker keeps beside others (dead letters, lost entries, alerts) are listed too.
     pub with_side_streams: bool,
@@ -207,7 +207,8 @@ pub struct Retention {
     pub length: Option<u64>,
     /// Bytes of names and values.
     pub bytes: Option<u64>,
-    /// Time since the append, in whole milliseconds.
+    /// Time since the append, in whole milliseconds; what is older goes. As [`Entry::appended_at`] it is a matter of the
+    /// wall clock.
     pub age: Option<Duration>,
     /// How many entries beyond the limits may be kept for required groups ([`Policy::required`]); `None` = as many as
     /// it takes. When they are spent, the oldest go all the same and each is listed by [`Streams::lost`].
@@ -250,7 +251,8 @@ pub struct LostPage {
 /// Appending to streams and reading them. See the [module](super) for what all methods have in common.
 pub trait Streams: Send + Sync {
     /// Appends an entry, once it is as durable as the broker was told to be. A missing stream is made. An append that
-    /// its producer repeats is answered with the ID of the first and adds nothing, whatever is `expected`.
+    /// its producer repeats is answered with the ID of the first and adds nothing, whatever is `expected`; otherwise
+    /// `expected` is looked at before the ID is.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] without fields; [`ErrorKind::WrongType`], [`ErrorKind::IdZero`],
@@ -264,7 +266,8 @@ pub trait Streams: Send + Sync {
     ) -> BoxFuture<'a, Appended>;
 
     /// Appends several entries: all of them or none, and nobody sees some without the others. Those that their producer
-    /// repeats are answered with the ID of the first. No entries, nothing happens.
+    /// repeats, also within the batch, are answered with the ID of the first; `expected` counts when any is left. No
+    /// entries, nothing happens.
     ///
     /// # Errors
     /// As [`Streams::append`], for the whole batch; [`ErrorKind::Invalid`] when a producer is given and an entry has no
@@ -326,7 +329,9 @@ pub trait Streams: Send + Sync {
     ///
     /// While entries beyond a limit are held for a required group, an alert stands in the stream's alerts
     /// ([`crate::alerts_of`]): one entry when the first is held, one each when half, four fifths and all of
-    /// [`Retention::hold`] are used; each comes again only after nothing was held.
+    /// [`Retention::hold`] are used; each comes again only after nothing was held. Those that one append reaches come
+    /// together, in this order. An alert names the required group whose first entry that is not acknowledged is the
+    /// lowest (of several, the first by name).
     ///
     /// # Errors
     /// [`ErrorKind::WrongType`]; [`ErrorKind::Invalid`] for an age of zero.
