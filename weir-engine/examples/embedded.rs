@@ -4,7 +4,10 @@
 
 use std::io::Write;
 
-use weir_core::{AppendOptions, EntryId, Error, FieldRefs, GroupOrigin, GroupReadOptions, Groups, Streams};
+use weir_core::{
+    AppendOptions, CreateGroup, Deliveries, EntryId, Error, FieldRefs, GroupOrigin, GroupSource, Groups,
+    Policy, ReadGroup, Settle, Settlement, Streams,
+};
 use weir_engine::{Engine, Namespace};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,26 +24,34 @@ pub(crate) fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let placed: FieldRefs<'_> = &[(b"type", b"placed")];
     let id = AppendOptions { id: Some(EntryId::new(1, 0)), ..AppendOptions::default() };
-    let worker =
-        GroupReadOptions { group: "billing".into(), consumer: "worker-1".into(), count: 10, wait: None };
+    let billing = CreateGroup { origin: GroupOrigin::Beginning, policy: Policy::recommended() };
+    let worker = ReadGroup {
+        group: "billing".into(),
+        consumer: "worker-1".into(),
+        source: GroupSource::New,
+        count: 10,
+        wait: None,
+        while_paused: false,
+    };
 
     // From a thread. Each call answers when the log holds what it did.
     orders.append(b"orders", placed, &id)?;
-    orders.create_group(b"orders", b"billing", GroupOrigin::Beginning)?;
-    for entry in orders.read_group(b"orders", &worker)? {
-        writeln!(out, "worker-1 handles {} at position {}", entry.id, entry.position)?;
-        orders.acknowledge(b"orders", b"billing", &[entry.id])?;
+    orders.create_group(b"orders", b"billing", &billing)?;
+    for given in orders.read_group(b"orders", &worker)? {
+        writeln!(out, "worker-1 handles {} at {:?}", given.entry.id, given.entry.position)?;
+        let done = Settle { id: given.entry.id, token: Some(given.token), settlement: Settlement::Ack };
+        orders.settle(b"orders", b"billing", &[done])?;
     }
 
     // From a task, through the traits that every broker has: nothing blocks in here.
     runtime.block_on(async {
         let id = AppendOptions { id: Some(EntryId::new(2, 0)), ..AppendOptions::default() };
         Streams::append(orders, b"orders", placed, id).await?;
-        for entry in Groups::read_group(orders, b"orders", worker).await? {
-            writeln!(out, "worker-1 has {} pending", entry.id).ok();
+        for given in Deliveries::read_group(orders, b"orders", worker).await? {
+            writeln!(out, "worker-1 has {} pending", given.entry.id).ok();
         }
-        let groups = Groups::group_summaries(orders, b"orders").await?;
-        writeln!(out, "billing: {} pending, {} behind", groups[0].pending, groups[0].lag).ok();
+        let groups = Groups::groups(orders, b"orders").await?;
+        writeln!(out, "billing: {} pending", groups[0].pending).ok();
         Ok::<(), Error>(())
     })?;
     Ok(())

@@ -6,14 +6,14 @@
 //!
 //! Changes nothing and reads no disk, so whether a first entry is the right one is not seen here; see `verify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::EntryId;
 use weir_log::Lsn;
 
 use crate::block::BLOCK_MAX;
-use crate::group::NO_CONSUMER;
-use crate::record::{EntryRecord, GroupRef, Record, Removal};
+use crate::group::{Group, NO_CONSUMER};
+use crate::record::{EntryRecord, GroupRef, KeyedRow, Record, Removal};
 use crate::state::{Key, State, Value};
 use crate::stream::{Stream, run_mask};
 
@@ -63,6 +63,18 @@ impl Key {
     }
 }
 
+/// Whether each row that waits for its key waits for another one.
+fn admits_lanes(group: &Group, rows: &[KeyedRow]) -> bool {
+    let mut given = BTreeSet::new();
+    rows.iter().all(|row| {
+        let fits = !row.waiting || given.contains(&row.key) || group.pending.is_busy(row.key, Some(row.id));
+        if !row.waiting {
+            given.insert(row.key);
+        }
+        fits
+    })
+}
+
 impl Stream {
     fn admits(&self, lsn: Lsn, record: &Record<'_>) -> bool {
         match record {
@@ -86,7 +98,13 @@ impl Stream {
             Record::GroupSet { at, .. }
             | Record::GroupDelete { at }
             | Record::Acknowledge { at, .. }
-            | Record::Release { at, .. } => self.group_at(at).is_some(),
+            | Record::Release { at, .. }
+            | Record::GroupPolicy { at, .. }
+            | Record::GroupPause { at, .. }
+            | Record::GroupSeek { at, .. }
+            | Record::HandBack { at, .. }
+            | Record::Extend { at, .. }
+            | Record::Stale { at, .. } => self.group_at(at).is_some(),
             Record::ConsumerNew { at, consumer, name, .. } => {
                 *consumer != NO_CONSUMER
                     && self
@@ -98,6 +116,15 @@ impl Stream {
             | Record::Assign { at, consumer, .. } => {
                 self.group_at(at).is_some_and(|group| group.consumer(*consumer).is_some())
             }
+            Record::DeliverChosen { at, consumer, rows, .. } => {
+                let keyed = |row: &KeyedRow| row.key != 0 || !row.waiting;
+                let group = self.group_at(at).filter(|group| group.consumer(*consumer).is_some());
+                // Who waits waits for somebody: for a row that is there or comes before it.
+                group.is_some_and(|group| rows.iter().all(keyed) && admits_lanes(group, rows))
+            }
+            Record::Place { at, rows, .. } => self.group_at(at).is_some_and(|group| {
+                rows.iter().all(|row| row.consumer == NO_CONSUMER || group.consumer(row.consumer).is_some())
+            }),
             _ => false,
         }
     }

@@ -551,8 +551,8 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
             put_signed(out, row.deliveries);
         }
     }
-    put(out, group.pending.released_len() as u64);
-    for row in group.pending.handed_back() {
+    put(out, group.pending.unheld_len() as u64);
+    for row in group.pending.unheld() {
         put_id(out, row.id);
         put_signed(out, row.deliveries);
     }

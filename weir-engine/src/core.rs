@@ -8,10 +8,11 @@
 //! that waited. A request that needs more index blocks than are kept for one reads the rest here, too.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use weir_core::{ErrorKind, Timestamp};
+use weir_core::{Clock, ErrorKind, Timestamp};
 use weir_log::{Appender, Log, Lsn, Room};
 
 use crate::ahead::{Ahead, Missing};
@@ -47,6 +48,11 @@ pub struct Core {
     pub(crate) options: Options,
     pub(crate) now: Timestamp,
     pub(crate) now_micros: u64,
+    clock: Arc<dyn Clock>,
+    /// Steady time less [`Clock::elapsed`], in microseconds.
+    steady_from: i128,
+    /// See [`Core::steady`]; `None` = nobody has asked in this turn.
+    steady: Cell<Option<Timestamp>>,
     pub(crate) waiting: Waiting,
     pub(crate) watches: Watches,
     /// How deep transactions and tied commands are nested.
@@ -71,7 +77,13 @@ pub(crate) struct Found {
 }
 
 impl Core {
-    pub(crate) fn new(state: State, log: Arc<Log>, appender: Appender, options: Options) -> Self {
+    pub(crate) fn new(
+        state: State,
+        log: Arc<Log>,
+        appender: Appender,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             state,
             appender,
@@ -80,6 +92,9 @@ impl Core {
             options,
             now: Timestamp(0),
             now_micros: 0,
+            steady_from: i128::from(clock.now_micros()) - micros(&*clock),
+            clock,
+            steady: Cell::new(None),
             waiting: Waiting::default(),
             watches: Watches::default(),
             transaction: 0,
@@ -98,6 +113,26 @@ impl Core {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The time by which delays, leases, pauses and the rows of pending lists go: the wall clock when the engine was
+    /// opened, and what has passed since. No step of the wall clock moves it.
+    #[must_use]
+    pub fn steady(&self) -> Timestamp {
+        if let Some(steady) = self.steady.get() {
+            return steady;
+        }
+        let millis = (self.steady_from + micros(&*self.clock)) / 1_000;
+        let steady = Timestamp(u64::try_from(millis).unwrap_or(0));
+        self.steady.set(Some(steady));
+        steady
+    }
+
+    /// A new turn begins.
+    pub(crate) fn begin_turn(&mut self, now_micros: u64) {
+        self.now_micros = now_micros;
+        self.now = Timestamp(now_micros / 1_000);
+        self.steady.set(None);
     }
 
     /// As [`Core::now`], in microseconds since the Unix epoch.
@@ -486,6 +521,11 @@ impl Core {
     pub fn take_events(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.events)
     }
+}
+
+/// [`Clock::elapsed`] in microseconds.
+fn micros(clock: &dyn Clock) -> i128 {
+    i128::try_from(clock.elapsed().as_micros()).unwrap_or(i128::MAX)
 }
 
 /// Logs a record. What recovery would not understand or would refuse is a defect of whoever wrote it: the folder could

@@ -182,6 +182,9 @@ fn dump_idempotence(stream: &Stream, text: &mut String) {
 fn dump_group(group: &Group, text: &mut String) {
     let (name, last, read) = (shown(&group.name), group.last_id, group.entries_read);
     put(text, format_args!(" group {name} last {last} read {read:?}\n"));
+    if let Some(charter) = &group.charter {
+        put(text, format_args!("  {charter:?}\n"));
+    }
     for (_, consumer) in group.consumers() {
         put(text, format_args!("  consumer {} holds {}\n", shown(&consumer.name), consumer.pending.len()));
     }
@@ -193,9 +196,14 @@ fn dump_group(group: &Group, text: &mut String) {
             shown(group.consumer_name(row.consumer))
         };
         put(text, format_args!("  row {} {owner} {} × {}", row.id, row.time, row.deliveries));
-        put(text, format_args!(" {} {} {}\n", extra.failures, extra.not_before, extra.epoch_shift));
+        put(text, format_args!(" {} {} {}", extra.failures, extra.not_before, extra.epoch_shift));
+        put(text, format_args!(" {} {:x} {}", extra.redrives, extra.key, extra.generation));
+        put(text, format_args!("{}\n", if extra.waiting { " waits" } else { "" }));
+        if let Some(failed) = group.pending.failed(row.id) {
+            put(text, format_args!("   {failed:?}\n"));
+        }
     }
-    for row in group.pending.handed_back() {
+    for row in group.pending.unheld() {
         put(text, format_args!("  handed back {}\n", row.id));
     }
 }

@@ -137,7 +137,7 @@ impl Engine {
         state.removed = Some(removed);
         let background = Background::new(recovered.snapshots, log.written(), list);
         let flusher = Flusher::new(log.clone());
-        let core = Core::new(state, log.clone(), recovered.appender, options.clone());
+        let core = Core::new(state, log.clone(), recovered.appender, options.clone(), clock.clone());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             log,
@@ -220,8 +220,7 @@ impl Engine {
     fn take_turn<'a>(&'a self, in_poll: Option<&'a Self>) -> Turn<'a> {
         let now_micros = self.shared.clock.now_micros();
         let mut core = self.shared.core.lock().expect("no panic under this lock");
-        core.now_micros = now_micros;
-        core.now = weir_core::Timestamp(now_micros / 1_000);
+        core.begin_turn(now_micros);
         Turn { core: Some(core), shared: &self.shared, in_poll }
     }
 

@@ -9,9 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use weir_core::EntryId;
+use weir_core::{EntryId, Failure, GroupOrigin, Policy};
 
+use crate::charter::Charter;
 use crate::chunked::{Chunked, Keyed};
+use crate::lanes::Lanes;
+use crate::record::{PlacedRow, ReturnedRow};
 
 /// The owner of a row that was handed back to the group.
 pub(crate) const NO_CONSUMER: u32 = u32::MAX;
@@ -49,12 +52,27 @@ pub(crate) struct Extra {
     pub(crate) count: i64,
     /// How often a handler reported failure.
     pub(crate) failures: u32,
-    /// Not delivered again before this time, in milliseconds since the Unix epoch; 0 = at once.
+    /// Not delivered again before this time, in milliseconds of steady time; 0 = at once.
     pub(crate) not_before: u64,
-    /// How many assignments did not raise the delivery count; epoch = deliveries + this.
+    /// What the number of assignments is above the delivery count, see [`epoch`].
     pub(crate) epoch_shift: u32,
     /// The row's turn among those that were handed back; 0 = not handed back.
     pub(crate) released: u64,
+    /// How often it was a dead letter and came back.
+    pub(crate) redrives: u32,
+    /// The hash of the value that orders delivery; 0 = none does.
+    pub(crate) key: u64,
+    /// Whether it waits for an earlier entry with its key.
+    pub(crate) waiting: bool,
+    /// Of which generation its tokens are; 0 = what the group says of its ID.
+    pub(crate) generation: u32,
+}
+
+/// The failures of a row that are remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) first: Failure,
+    pub(crate) last: Failure,
 }
 
 /// A pending entry as callers see it.
@@ -87,9 +105,16 @@ pub(crate) struct SnapshotRow {
 pub(crate) struct Pending {
     rows: Chunked<Row>,
     extras: Option<HashMap<EntryId, Extra>>,
-    /// Rows that were handed back, in that order.
+    failed: Option<HashMap<EntryId, Box<Failed>>>,
+    /// Ready rows in the order they were handed back.
     released: BTreeMap<u64, EntryId>,
     released_next: u64,
+    /// The same by ID.
+    ready: BTreeSet<EntryId>,
+    /// Rows whose delay was not over when they were last looked at, by the time it will be. The state is what the row
+    /// says; from here to `ready` it is moved by whoever knows the time, see [`Pending::ripen`].
+    delayed: BTreeSet<(u64, EntryId)>,
+    lanes: Option<Box<Lanes>>,
     /// Owned rows by delivery time, those left out whose entry was found to be gone; built when it is first asked for.
     by_time: Option<BTreeSet<(u64, EntryId)>>,
 }
@@ -100,8 +125,12 @@ impl Clone for Pending {
         Self {
             rows: self.rows.clone(),
             extras: self.extras.clone(),
+            failed: self.failed.clone(),
             released: self.released.clone(),
             released_next: self.released_next,
+            ready: self.ready.clone(),
+            delayed: self.delayed.clone(),
+            lanes: self.lanes.clone(),
             by_time: None,
         }
     }
@@ -125,22 +154,52 @@ impl Pending {
         self.extras.iter().flat_map(|extras| extras.iter()).map(|(id, extra)| (*id, *extra))
     }
 
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (EntryId, &Failed)> + '_ {
+        self.failed.iter().flat_map(|failed| failed.iter()).map(|(id, failed)| (*id, &**failed))
+    }
+
     /// Takes over an extra from a snapshot; `false` when it does not fit its row.
     pub(crate) fn restore_extra(&mut self, id: EntryId, extra: Extra) -> bool {
-        let handed_back = self.get(id).map(|row| row.consumer == NO_CONSUMER);
+        let Some(row) = self.get(id) else { return false };
+        let handed_back = row.consumer == NO_CONSUMER;
         let queued = extra.released != 0;
-        let in_turn = extra.released <= self.released_next
-            && (!queued || self.released.insert(extra.released, id).is_none());
+        let fits = if handed_back { queued != extra.waiting } else { !queued && !extra.waiting };
+        let keyed = (!extra.waiting || extra.key != 0) && (extra.not_before == 0 || queued);
+        let in_turn = extra.released <= self.released_next && !self.released.contains_key(&extra.released);
         let new = self.extras.get_or_insert_default().insert(id, extra).is_none();
-        handed_back == Some(queued) && in_turn && new
+        if !(fits && keyed && in_turn && new) {
+            return false;
+        }
+        self.note(&row, &extra);
+        true
+    }
+
+    /// Takes over failures from a snapshot; `false` when there is no such row.
+    pub(crate) fn restore_failed(&mut self, id: EntryId, failed: Failed) -> bool {
+        let known = self.get(id).is_some();
+        known && self.failed.get_or_insert_default().insert(id, Box::new(failed)).is_none()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub(crate) fn released_len(&self) -> usize {
-        self.released.len()
+    /// Rows that nobody holds.
+    pub(crate) fn unheld_len(&self) -> usize {
+        self.released.len() + self.delayed.len() + self.waiting_len()
+    }
+
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(crate) fn delayed_len(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// Rows that wait for an earlier entry with their key.
+    pub(crate) fn waiting_len(&self) -> usize {
+        self.lanes.as_ref().map_or(0, |lanes| lanes.waiting())
     }
 
     fn view(&self, row: &Row) -> PendingEntry {
@@ -153,6 +212,10 @@ impl Pending {
 
     pub(crate) fn extra(&self, id: EntryId) -> Extra {
         self.extras.as_ref().and_then(|e| e.get(&id)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn failed(&self, id: EntryId) -> Option<&Failed> {
+        self.failed.as_ref()?.get(&id).map(|failed| &**failed)
     }
 
     pub(crate) fn get(&self, id: EntryId) -> Option<PendingEntry> {
@@ -172,9 +235,44 @@ impl Pending {
         self.rows.iter_from(move |row| row.id >= start).map(|row| self.view(row))
     }
 
-    /// Rows that were handed back, first come first.
+    /// Rows that were handed back and are ready, first come first. [`Pending::ripen`] comes before.
     pub(crate) fn handed_back(&self) -> impl Iterator<Item = PendingEntry> + '_ {
         self.released.values().filter_map(|id| self.get(*id))
+    }
+
+    /// The same by ID.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = PendingEntry> + '_ {
+        self.ready.iter().filter_map(|id| self.get(*id))
+    }
+
+    /// Whether an unheld row may be given to somebody. [`Pending::ripen`] comes before.
+    pub(crate) fn is_ready(&self, id: EntryId) -> bool {
+        self.ready.contains(&id)
+    }
+
+    /// Rows that nobody holds, in the order of their turns, those that wait for their key last.
+    pub(crate) fn unheld(&self) -> Vec<PendingEntry> {
+        let unheld = self.rows.iter().filter(|row| row.consumer == NO_CONSUMER);
+        let mut rows: Vec<_> = unheld.map(|row| self.view(row)).collect();
+        rows.sort_by_key(|row| match self.extra(row.id) {
+            Extra { waiting: true, .. } => (u64::MAX, row.id),
+            extra => (extra.released, row.id),
+        });
+        rows
+    }
+
+    /// When the next delay is over, in milliseconds of steady time.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    /// Makes rows ready whose delay is over. It changes what is found, not what is true.
+    pub(crate) fn ripen(&mut self, now: u64) {
+        while let Some((at, id)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, id));
+            self.released.insert(self.extra(id).released, id);
+            self.ready.insert(id);
+        }
     }
 
     /// Owned rows, longest idle first. Needs [`Pending::index_times`] before.
@@ -200,10 +298,23 @@ impl Pending {
         }
     }
 
+    /// Whether a key is taken by a row other than `except`.
+    pub(crate) fn is_busy(&self, key: u64, except: Option<EntryId>) -> bool {
+        let own = except.is_some_and(|id| {
+            self.rows.get(id).is_some() && {
+                let extra = self.extra(id);
+                extra.key == key && !extra.waiting
+            }
+        });
+        self.lanes.as_ref().is_some_and(|lanes| lanes.busy(key) > u32::from(own))
+    }
+
     /// Puts or replaces a row; returns the one it replaced.
     fn put(&mut self, entry: PendingEntry, extra: Extra) -> Option<PendingEntry> {
         let replaced = self.get(entry.id);
+        let mut key_before = 0;
         if let Some(old) = replaced {
+            key_before = self.extra(old.id).key;
             self.forget(&old);
         }
         let aside = u32::try_from(entry.deliveries).ok().filter(|n| *n != COUNT_ASIDE);
@@ -217,10 +328,12 @@ impl Pending {
         if extra != Extra::default() {
             self.extras.get_or_insert_default().insert(entry.id, extra);
         }
-        match (&mut self.by_time, entry.consumer) {
-            (_, NO_CONSUMER) => drop(self.released.insert(extra.released, entry.id)),
-            (Some(times), _) => drop(times.insert((entry.time, entry.id))),
-            (None, _) => {}
+        self.note(&entry, &extra);
+        if let (Some(times), true) = (&mut self.by_time, entry.consumer != NO_CONSUMER) {
+            times.insert((entry.time, entry.id));
+        }
+        for key in [key_before, extra.key] {
+            self.move_up(key);
         }
         replaced
     }
@@ -233,46 +346,156 @@ impl Pending {
 
     fn remove(&mut self, id: EntryId) -> Option<PendingEntry> {
         let old = self.get(id)?;
+        let key = self.extra(id).key;
         self.forget(&old);
+        if let Some(failed) = &mut self.failed {
+            failed.remove(&id);
+            if failed.is_empty() {
+                self.failed = None;
+            }
+        }
         self.rows.remove(id);
+        self.move_up(key);
         Some(old)
     }
 
-    /// Takes a row out of the side tables.
+    /// Enters a row into the tables that its extra says.
+    fn note(&mut self, row: &PendingEntry, extra: &Extra) {
+        if row.consumer == NO_CONSUMER && !extra.waiting {
+            if extra.not_before > 0 {
+                self.delayed.insert((extra.not_before, row.id));
+            } else {
+                self.released.insert(extra.released, row.id);
+                self.ready.insert(row.id);
+            }
+        }
+        if extra.key != 0 {
+            self.lanes.get_or_insert_default().enter(extra.key, row.id, extra.waiting);
+        }
+    }
+
+    /// Takes a row out of the side tables; its failures stay.
     fn forget(&mut self, old: &PendingEntry) {
         if let Some(times) = &mut self.by_time {
             times.remove(&(old.time, old.id));
         }
-        if let Some(extras) = &mut self.extras {
-            if let Some(extra) = extras.remove(&old.id)
-                && extra.released != 0
-            {
-                self.released.remove(&extra.released);
+        let Some(extras) = &mut self.extras else { return };
+        let Some(extra) = extras.remove(&old.id) else { return };
+        if extras.is_empty() {
+            self.extras = None;
+        }
+        if extra.released != 0 {
+            self.released.remove(&extra.released);
+            self.ready.remove(&old.id);
+            self.delayed.remove(&(extra.not_before, old.id));
+        }
+        if extra.key != 0
+            && let Some(lanes) = &mut self.lanes
+        {
+            lanes.leave(extra.key, old.id, extra.waiting);
+            if lanes.is_empty() {
+                self.lanes = None;
             }
-            if extras.is_empty() {
-                self.extras = None;
+        }
+    }
+
+    /// Makes the lowest row that waits for a key ready when nothing else has the key.
+    fn move_up(&mut self, key: u64) {
+        if key == 0 {
+            return;
+        }
+        let next = self.lanes.as_ref().and_then(|lanes| lanes.next(key));
+        if let Some(row) = next.and_then(|id| self.get(id)) {
+            self.let_go(&row);
+        }
+    }
+
+    /// Makes a waiting row ready.
+    fn let_go(&mut self, row: &PendingEntry) {
+        let mut extra = self.extra(row.id);
+        self.forget(row);
+        self.released_next += 1;
+        (extra.waiting, extra.released) = (false, self.released_next);
+        self.extras.get_or_insert_default().insert(row.id, extra);
+        self.note(row, &extra);
+    }
+
+    /// Forgets by which keys rows are ordered: what waits for its key is ready, lowest ID first.
+    pub(crate) fn forget_keys(&mut self) {
+        let mut keyed: Vec<_> = self.extras().filter(|(_, extra)| extra.key != 0).collect();
+        keyed.sort_unstable_by_key(|(id, _)| *id);
+        for (id, extra) in keyed {
+            let Some(row) = self.get(id) else { continue };
+            self.forget(&row);
+            let mut extra = Extra { key: 0, waiting: false, ..extra };
+            if row.consumer == NO_CONSUMER && extra.released == 0 {
+                self.released_next += 1;
+                extra.released = self.released_next;
+            }
+            if extra != Extra::default() {
+                self.extras.get_or_insert_default().insert(id, extra);
+            }
+            self.note(&row, &extra);
+            if let (Some(times), true) = (&mut self.by_time, row.consumer != NO_CONSUMER) {
+                times.insert((row.time, row.id));
+            }
+        }
+    }
+
+    fn fail(&mut self, id: EntryId, failures: u32, failure: Failure) {
+        let failed = self.failed.get_or_insert_default();
+        match failed.get_mut(&id).filter(|_| failures > 1) {
+            Some(failed) => failed.last = failure,
+            None => {
+                failed.insert(id, Box::new(Failed { first: failure.clone(), last: failure }));
             }
         }
     }
 }
 
+/// How often a row was given to somebody, counted or not.
+fn epoch(row: &PendingEntry, extra: &Extra) -> u32 {
+    (row.deliveries as u32).wrapping_add(extra.epoch_shift)
+}
+
+/// What to keep beside a delivery count so that the epoch is this.
+fn shift(epoch: u32, deliveries: i64) -> u32 {
+    epoch.wrapping_sub(deliveries as u32)
+}
+
 impl Pending {
-    /// Whether rows, extras, the queue of what was handed back and the index of times say the same.
+    /// Whether rows, extras, the queue of what was handed back, the lanes and the index of times say the same.
     pub(crate) fn has_sound_tables(&self) -> bool {
         let aside = self.rows.iter().all(|row| row.count != COUNT_ASIDE || self.extra(row.id).count != 0);
         let extras = self.extras().all(|(id, extra)| {
             let handed_back = self.get(id).map(|row| row.consumer == NO_CONSUMER);
             let queued = self.released.get(&extra.released) == Some(&id);
-            handed_back == Some(extra.released != 0) && queued == (extra.released != 0)
+            let delayed = self.delayed.contains(&(extra.not_before, id));
+            handed_back == Some(extra.released != 0 || extra.waiting)
+                && (extra.released == 0 || !extra.waiting)
+                && (queued != delayed) == (extra.released != 0)
+                && queued == self.ready.contains(&id)
+                && (!extra.waiting || extra.key != 0)
         });
         let handed_back = self.rows.iter().filter(|row| row.consumer == NO_CONSUMER).count();
-        let queue = self.released.len() == handed_back
+        let queue = self.unheld_len() == handed_back
+            && self.ready.len() == self.released.len()
             && self.released.last_key_value().is_none_or(|(last, _)| *last <= self.released_next);
         let times = self.by_time.as_ref().is_none_or(|times| {
             let known = times.iter().all(|(time, id)| self.get(*id).is_some_and(|row| row.time == *time));
             known && times.len() <= self.rows.len() - handed_back
         });
-        aside && extras && queue && times
+        let failed = self.failures().all(|(id, _)| self.rows.get(id).is_some());
+        aside && extras && queue && times && failed && self.has_sound_lanes()
+    }
+
+    fn has_sound_lanes(&self) -> bool {
+        let mut lanes = Lanes::default();
+        for (id, extra) in self.extras().filter(|(_, extra)| extra.key != 0) {
+            lanes.enter(extra.key, id, extra.waiting);
+        }
+        let same = self.lanes.as_deref().map_or(lanes.is_empty(), |own| *own == lanes);
+        same && lanes.is_sound()
     }
 }
 
@@ -299,6 +522,8 @@ pub(crate) struct Group {
     consumers: BTreeMap<u32, Consumer>,
     by_name: BTreeMap<Box<[u8]>, u32>,
     next_consumer: u32,
+    /// What it was told beyond what Redis knows; none for most.
+    pub(crate) charter: Option<Box<Charter>>,
 }
 
 impl Group {
@@ -312,6 +537,62 @@ impl Group {
             consumers: BTreeMap::new(),
             by_name: BTreeMap::new(),
             next_consumer: 0,
+            charter: None,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.charter.as_ref()?.policy.as_deref()
+    }
+
+    pub(crate) fn is_paused(&self, now: u64) -> bool {
+        self.charter.as_ref().is_some_and(|charter| charter.is_paused(now))
+    }
+
+    /// What settles the delivery that a row stands for and no other. `key` is the stream's number: a token is good in
+    /// no other group.
+    pub(crate) fn token(&self, key: u64, row: &PendingEntry) -> u64 {
+        let extra = self.pending.extra(row.id);
+        let generation = match extra.generation {
+            0 => self.charter.as_ref().map_or(0, |charter| charter.generation_of(row.id)),
+            own => own,
+        };
+        let count = u64::from(generation) << 32 | u64::from(epoch(row, &extra));
+        count ^ mix(key, self.no)
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        let charter = self.charter.get_or_insert_default();
+        charter.generation += 1;
+        charter.generation
+    }
+
+    /// Moves the group. What lies above its new place comes again, so that tokens for it are stale.
+    pub(crate) fn set_last_id(&mut self, last_id: EntryId, entries_read: Option<u64>) {
+        if last_id < self.last_id {
+            self.charter.get_or_insert_default().reset(last_id);
+        }
+        (self.last_id, self.entries_read) = (last_id, entries_read);
+    }
+
+    /// As [`Group::set_last_id`]; rows above the new place leave the list.
+    pub(crate) fn seek(&mut self, last_id: EntryId, entries_read: Option<u64>) {
+        let above: Vec<EntryId> =
+            last_id.next().map_or_else(Vec::new, |from| self.pending.from(from).map(|row| row.id).collect());
+        // From the last one down, so that none of them moves up meanwhile.
+        for id in above.into_iter().rev() {
+            self.remove_pending(id);
+        }
+        self.set_last_id(last_id, entries_read);
+    }
+
+    pub(crate) fn set_policy(&mut self, origin: Option<GroupOrigin>, policy: Option<Policy>) {
+        let charter = self.charter.get_or_insert_default();
+        let key_of = |policy: Option<&Policy>| policy.and_then(|policy| policy.key.clone());
+        let is_other_key = key_of(charter.policy.as_deref()) != key_of(policy.as_ref());
+        (charter.origin, charter.policy) = (origin, policy.map(Box::new));
+        if is_other_key {
+            self.pending.forget_keys();
         }
     }
 
@@ -394,35 +675,108 @@ impl Group {
                 owner.pending.push(entry.id);
             }
         } else {
-            self.assign(entry);
+            self.hold(entry, 0, 0);
         }
     }
 
     /// Gives an entry to a consumer, taking it from whoever held it.
     pub(crate) fn assign(&mut self, entry: PendingEntry) {
-        let before = self.pending.get(entry.id);
-        let mut extra = self.pending.extra(entry.id);
-        extra.released = 0;
-        let counted = before.is_none_or(|old| entry.deliveries > old.deliveries);
-        if !counted {
-            // Whoever held it must not be able to settle it any more, though the count did not move.
-            let old = before.map_or(0, |old| old.deliveries);
-            let gap = u32::try_from(old.saturating_sub(entry.deliveries)).unwrap_or(u32::MAX);
-            extra.epoch_shift = extra.epoch_shift.saturating_add(gap).saturating_add(1);
+        let generation = if self.pending.get(entry.id).is_none() { self.next_generation() } else { 0 };
+        self.hold(entry, generation, 0);
+    }
+
+    /// Gives a new entry to a consumer, or has it wait for an earlier one with its key.
+    pub(crate) fn assign_keyed(&mut self, entry: PendingEntry, key: u64, waiting: bool) {
+        if key == 0 {
+            return self.assign_new(entry);
         }
+        if !waiting {
+            return self.hold(entry, 0, key);
+        }
+        let before = self.pending.get(entry.id);
+        let extra = Extra { key, waiting, ..Extra::default() };
+        self.pending.put(PendingEntry { consumer: NO_CONSUMER, time: 0, deliveries: 0, ..entry }, extra);
+        self.move_own(before.map(|old| old.consumer), NO_CONSUMER, entry.id);
+    }
+
+    /// `generation` is that of a row that came to be out of its turn, `key` that of one that came to be in it.
+    fn hold(&mut self, entry: PendingEntry, generation: u32, key: u64) {
+        let before = self.pending.get(entry.id);
+        let extra = self.pending.extra(entry.id);
+        let next = before.map_or(1, |old| epoch(&old, &extra).wrapping_add(1));
+        let extra = Extra {
+            epoch_shift: shift(next, entry.deliveries),
+            released: 0,
+            not_before: 0,
+            waiting: false,
+            generation: if generation == 0 { extra.generation } else { generation },
+            key: if key == 0 { extra.key } else { key },
+            ..extra
+        };
         self.pending.put(entry, extra);
         self.move_own(before.map(|old| old.consumer), entry.consumer, entry.id);
     }
 
     /// Hands an entry back to the group: nobody's, and first in line for the next claim.
     pub(crate) fn release(&mut self, id: EntryId, deliveries: i64) {
+        self.hand_back(&ReturnedRow { id, deliveries, failures: None, until: 0, failure: None });
+    }
+
+    /// Hands an entry back to the group, and notes why. One that waits for its key goes on waiting.
+    pub(crate) fn hand_back(&mut self, returned: &ReturnedRow) {
+        let ReturnedRow { id, deliveries, failures, until, ref failure } = *returned;
         let before = self.pending.get(id);
         let mut extra = self.pending.extra(id);
-        self.pending.released_next += 1;
-        extra.released = self.pending.released_next;
-        let row = PendingEntry { id, consumer: NO_CONSUMER, time: 0, deliveries };
-        self.pending.put(row, extra);
+        match &before {
+            Some(old) => extra.epoch_shift = shift(epoch(old, &extra), deliveries),
+            None => {
+                extra.generation = self.next_generation();
+                extra.epoch_shift = shift(0, deliveries);
+            }
+        }
+        extra.failures = failures.unwrap_or(extra.failures);
+        if !extra.waiting {
+            self.pending.released_next += 1;
+            (extra.released, extra.not_before) = (self.pending.released_next, until);
+        }
+        self.pending.put(PendingEntry { id, consumer: NO_CONSUMER, time: 0, deliveries }, extra);
         self.move_own(before.map(|old| old.consumer), NO_CONSUMER, id);
+        if let Some(failure) = failure {
+            self.pending.fail(id, extra.failures, failure.clone());
+        }
+    }
+
+    /// Begins the lease of an entry anew; whoever holds it holds it still.
+    pub(crate) fn extend(&mut self, id: EntryId, time: u64) {
+        let Some(row) = self.pending.get(id).filter(|row| row.consumer != NO_CONSUMER) else { return };
+        let extra = self.pending.extra(id);
+        self.pending.put(PendingEntry { time, ..row }, extra);
+    }
+
+    /// Puts a row in place as it was elsewhere. `generation` as in [`Extra::generation`].
+    pub(crate) fn place(&mut self, placed: &PlacedRow, generation: u32) {
+        self.remove_pending(placed.id);
+        let PlacedRow { id, consumer, time, deliveries, failures, until, redrives, key, .. } = *placed;
+        let unheld = consumer == NO_CONSUMER;
+        let waiting = unheld && key != 0 && self.pending.is_busy(key, None);
+        let mut extra = Extra { failures, redrives, key, waiting, generation, ..Extra::default() };
+        extra.epoch_shift = shift(u32::from(!unheld), deliveries);
+        if unheld && !waiting {
+            self.pending.released_next += 1;
+            (extra.released, extra.not_before) = (self.pending.released_next, until);
+        }
+        self.pending
+            .put(PendingEntry { id, consumer, time: if unheld { 0 } else { time }, deliveries }, extra);
+        self.move_own(None, consumer, id);
+        if let Some((first, last)) = placed.failed.clone() {
+            self.pending.failed.get_or_insert_default().insert(id, Box::new(Failed { first, last }));
+        }
+    }
+
+    /// As [`Group::place`], for rows that may have been there before.
+    pub(crate) fn place_all(&mut self, rows: &[PlacedRow], fresh: bool) {
+        let generation = if fresh { 0 } else { self.next_generation() };
+        rows.iter().for_each(|row| self.place(row, generation));
     }
 
     fn move_own(&mut self, from: Option<u32>, to: u32, id: EntryId) {
@@ -456,6 +810,15 @@ impl Group {
             .all(|(no, consumer)| self.by_name.get(&consumer.name) == Some(no) && *no < self.next_consumer);
         known && self.by_name.len() == self.consumers.len()
     }
+}
+
+/// A number that tells a group from every other of the engine.
+fn mix(key: u64, group: u32) -> u64 {
+    // The finalizer of SplitMix64: no two inputs have the same output.
+    let mut mixed = key.rotate_left(32) ^ u64::from(group).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// The groups of one stream, by name and by number.

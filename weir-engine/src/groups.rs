@@ -328,7 +328,7 @@ impl Core {
     }
 
     fn claim_each(&mut self, place: &Place, request: &Claim<'_>, places: &[EntryRef]) -> Vec<EntryRef> {
-        let now = self.now.0;
+        let now = self.steady().0;
         let time = request.time.filter(|time| *time <= now).unwrap_or(now);
         let (mut claimed, mut purged) = (Vec::new(), Vec::new());
         let mut rows: BTreeMap<EntryId, AssignedRow> = BTreeMap::new();
@@ -387,7 +387,7 @@ impl Core {
         at: GroupRef,
         request: &AutoClaim<'_>,
     ) -> Result<(AutoClaimed, Vec<AssignedRow>), Halt> {
-        let now = self.now.0;
+        let now = self.steady().0;
         let (stream, group) = (self.stream(found), self.group(found, at));
         let (mut answer, mut rows) = (AutoClaimed::default(), Vec::new());
         let (mut looks, mut left) = (request.count.saturating_mul(AUTO_CLAIM_LOOKS), request.count);
@@ -449,7 +449,7 @@ impl Core {
         query: &PendingQuery<'_>,
     ) -> Result<Vec<PendingRow>, Halt> {
         let (found, at) = self.find_group(key, query.group)?;
-        let now = self.now.0;
+        let now = self.steady().0;
         let group = self.group(found, at);
         let most = usize::try_from(query.count).unwrap_or(usize::MAX).min(self.options.limits.reply_entries);
         let old_enough = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= query.idle_min);

@@ -1,10 +1,9 @@
 //! What there is to know about a stream: `XINFO`.
 
-use weir_core::{EntryId, ErrorKind, GroupSummary};
+use weir_core::{EntryId, ErrorKind};
 
-use crate::ahead::gather;
 use crate::api::{
-    Cold, ConsumerInfo, EntryRef, GroupDetail, GroupInfo, Halt, KeyRef, PendingRow, StreamDetail, StreamInfo,
+    ConsumerInfo, EntryRef, GroupDetail, GroupInfo, Halt, KeyRef, PendingRow, StreamDetail, StreamInfo,
 };
 use crate::block::Located;
 use crate::core::{Core, Found};
@@ -76,7 +75,7 @@ impl Core {
     }
 
     fn group_detail(&self, found: Found, group: &Group, most: usize) -> GroupDetail {
-        let now = self.now.0;
+        let now = self.steady().0;
         let pending = group.pending.from(EntryId::MIN).take(most).map(|row| pending_row(group, &row, now));
         let own_rows = |consumer: &Consumer| -> Vec<PendingRow> {
             let rows = consumer.pending.iter().take(most).filter_map(|id| group.pending.get(*id));
@@ -97,7 +96,7 @@ impl Core {
             name: group.name.clone(),
             consumers: group.consumer_count() as u64,
             pending: group.pending.len() as u64,
-            nacked: group.pending.released_len() as u64,
+            nacked: group.pending.unheld_len() as u64,
             last_id: group.last_id,
             entries_read: group.entries_read,
             lag: counters::lag(self.stream(found), group),
@@ -111,25 +110,6 @@ impl Core {
     pub fn groups_info(&mut self, key: KeyRef<'_>) -> Result<Vec<GroupInfo>, Halt> {
         let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
         Ok(self.stream(found).groups().map(|group| self.group_info(found, group)).collect())
-    }
-
-    /// The groups of a stream with a lag that is always a number.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NoSuchStream`], [`ErrorKind::WrongType`].
-    pub(crate) fn exact_groups(&mut self, key: KeyRef<'_>) -> Result<Vec<GroupSummary>, Halt> {
-        let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchStream)?;
-        let stream = self.stream(found);
-        let summary = |group: &Group| -> Result<GroupSummary, Cold> {
-            Ok(GroupSummary {
-                name: group.name.to_vec(),
-                last_id: group.last_id,
-                pending: group.pending.len() as u64,
-                consumers: group.consumer_count() as u64,
-                lag: stream.count_above(&self.blocks, group.last_id)?,
-            })
-        };
-        Ok(gather(stream.groups().map(summary))?)
     }
 
     /// The consumers of a group, in the order of their names' bytes.

@@ -336,7 +336,7 @@ impl Core {
 
     /// The consumer's own pending entries, counted as delivered once more.
     fn history(&mut self, place: &Place, after: EntryId, budget: &mut Budget) -> Result<Vec<EntryRef>, Halt> {
-        let now = self.now.0;
+        let now = self.steady().0;
         let most = budget.next_stream();
         let ids = own_after(self.group(place.found, place.at), place.consumer, after, most);
         let mut refs = self.locate(place.found, &ids)?;
@@ -397,7 +397,7 @@ impl Core {
             let record = Record::Deliver {
                 at: place.at,
                 consumer: place.consumer,
-                time: self.now.0,
+                time: self.steady().0,
                 last_id: last,
                 entries_read: read,
                 ids: if noack { Vec::new() } else { ids },
@@ -438,7 +438,7 @@ impl Core {
         most: u64,
         budget: &mut Budget,
     ) -> Result<Vec<Delivery>, Halt> {
-        let now = self.now.0;
+        let now = self.steady().0;
         self.group_mut(place.found, place.at).pending.index_times();
         let (claimed, ghosts) = self.claimable(place.found, place.at, idle_min, most)?;
         self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
@@ -463,7 +463,7 @@ impl Core {
 
     /// Rows that may be claimed, in the order in which they are: handed back first, then those idle longest.
     fn claimable(&self, found: Found, at: GroupRef, idle_min: u64, most: u64) -> Result<Claimable, Cold> {
-        let (stream, group, now) = (self.stream(found), self.group(found, at), self.now.0);
+        let (stream, group, now) = (self.stream(found), self.group(found, at), self.steady().0);
         let ripe = |row: &PendingEntry| row.idle(now).is_none_or(|idle| idle >= idle_min);
         let (mut rows, mut ghosts) = (Vec::new(), Vec::new());
         let (mut colds, mut left) = (Colds::default(), most);
@@ -518,9 +518,9 @@ impl Core {
     /// When the row that is idle longest will be old enough.
     fn next_idle(&mut self, place: &Place, idle_min: u64) -> Option<u64> {
         let (waiting, ghosts) = self.longest_held(place.found, place.at).unwrap_or_default();
-        let from = waiting.map_or(self.now.0, |row| row.time);
+        let from = waiting.map_or(self.steady().0, |row| row.time);
         self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
-        Some(from.saturating_add(idle_min).max(self.now.0 + 1))
+        Some(from.saturating_add(idle_min).max(self.steady().0 + 1))
     }
 
     pub(crate) fn assign(&mut self, place: &Place, rows: Vec<AssignedRow>) {
@@ -531,7 +531,7 @@ impl Core {
     }
 
     pub(crate) fn touch_consumer(&mut self, place: &Place, active: bool) {
-        let now = self.now.0;
+        let now = self.steady().0;
         self.group_mut(place.found, place.at).touch_consumer(place.consumer, now, active);
     }
 
@@ -565,7 +565,7 @@ impl Core {
             return no;
         }
         let consumer = self.group(found, at).next_consumer_no();
-        let seen = self.now.0;
+        let seen = self.steady().0;
         self.commit_to(found, &Record::ConsumerNew { at, consumer, name, seen, active: None });
         self.event(key, "xgroup-createconsumer");
         consumer

@@ -5,10 +5,12 @@
 //!
 //! Decoding trusts nothing: what is cut off, too long or of an unknown kind is `None`.
 
-use weir_core::EntryId;
+use weir_core::{EntryId, Failure, GroupOrigin, Policy, Timestamp};
 
 use crate::block::Block;
+use crate::group::NO_CONSUMER;
 use crate::node::Node;
+use crate::policy::{put_origin, put_policy, read_origin, read_policy};
 use crate::varint::{self, Reader, put, put_bytes, put_signed};
 
 /// The fields of an entry: names and values in turn.
@@ -79,6 +81,46 @@ pub(crate) struct AssignedRow {
     pub(crate) id: EntryId,
     pub(crate) time: u64,
     pub(crate) deliveries: i64,
+}
+
+/// A row that is handed back, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReturnedRow {
+    pub(crate) id: EntryId,
+    pub(crate) deliveries: i64,
+    /// `None` = as many as before.
+    pub(crate) failures: Option<u32>,
+    /// Not delivered again before, in milliseconds of steady time; 0 = at once.
+    pub(crate) until: u64,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A new row of a group that is ordered by a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyedRow {
+    pub(crate) id: EntryId,
+    /// The hash of the value that orders it; 0 = none does.
+    pub(crate) key: u64,
+    /// Whether it waits for an earlier one with its key, instead of being given to the reader.
+    pub(crate) waiting: bool,
+}
+
+/// A row that is put in place as it was elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlacedRow {
+    pub(crate) id: EntryId,
+    /// Or [`NO_CONSUMER`].
+    pub(crate) consumer: u32,
+    pub(crate) time: u64,
+    pub(crate) deliveries: i64,
+    pub(crate) failures: u32,
+    /// As [`ReturnedRow::until`]; where nobody holds it.
+    pub(crate) until: u64,
+    pub(crate) redrives: u32,
+    /// As [`KeyedRow::key`].
+    pub(crate) key: u64,
+    /// The first failure and the last one.
+    pub(crate) failed: Option<(Failure, Failure)>,
 }
 
 /// Which group of which stream.
@@ -215,6 +257,56 @@ pub(crate) enum Record<'a> {
         at: GroupRef,
         rows: Vec<(EntryId, i64)>,
     },
+    /// What a group was made with, and the policy it has from now on.
+    GroupPolicy {
+        at: GroupRef,
+        origin: Option<GroupOrigin>,
+        policy: Option<std::borrow::Cow<'a, Policy>>,
+    },
+    /// Nothing is given out before a time, in milliseconds of steady time; 0 = the pause is over.
+    GroupPause {
+        at: GroupRef,
+        until: u64,
+    },
+    /// A group was moved, and rows above its new place are gone.
+    GroupSeek {
+        at: GroupRef,
+        last_id: EntryId,
+        entries_read: Option<u64>,
+    },
+    /// Pending entries were handed back, with what is known of their failures.
+    HandBack {
+        at: GroupRef,
+        rows: Vec<ReturnedRow>,
+    },
+    /// The leases of pending entries began anew.
+    Extend {
+        at: GroupRef,
+        time: u64,
+        ids: Vec<EntryId>,
+    },
+    /// As [`Record::Deliver`], in a group that does not see everything or is ordered by a key.
+    DeliverChosen {
+        at: GroupRef,
+        consumer: u32,
+        time: u64,
+        last_id: EntryId,
+        entries_read: Option<u64>,
+        /// Entries that the filter passed over.
+        passed: u64,
+        rows: Vec<KeyedRow>,
+    },
+    /// Rows came to be as they were elsewhere. `fresh` = their entries never had one in this group.
+    Place {
+        at: GroupRef,
+        fresh: bool,
+        rows: Vec<PlacedRow>,
+    },
+    /// So many settlements were refused because of their token.
+    Stale {
+        at: GroupRef,
+        count: u64,
+    },
 }
 
 /// How long and how many idempotent IDs a stream remembers.
@@ -265,6 +357,14 @@ mod kind {
     pub(super) const ASSIGN: u8 = 38;
     pub(super) const ACKNOWLEDGE: u8 = 39;
     pub(super) const RELEASE: u8 = 40;
+    pub(super) const GROUP_POLICY: u8 = 41;
+    pub(super) const GROUP_PAUSE: u8 = 42;
+    pub(super) const GROUP_SEEK: u8 = 43;
+    pub(super) const HAND_BACK: u8 = 44;
+    pub(super) const EXTEND: u8 = 45;
+    pub(super) const DELIVER_CHOSEN: u8 = 46;
+    pub(super) const PLACE: u8 = 47;
+    pub(super) const STALE: u8 = 48;
 }
 
 const ENTRY_NODE_START: u8 = 1;
@@ -397,7 +497,30 @@ impl<'a> Record<'a> {
             | Self::Deliver { at, .. }
             | Self::Assign { at, .. }
             | Self::Acknowledge { at, .. }
-            | Self::Release { at, .. } => Some(at.key),
+            | Self::Release { at, .. }
+            | Self::GroupPolicy { at, .. }
+            | Self::GroupPause { at, .. }
+            | Self::GroupSeek { at, .. }
+            | Self::HandBack { at, .. }
+            | Self::Extend { at, .. }
+            | Self::DeliverChosen { at, .. }
+            | Self::Place { at, .. }
+            | Self::Stale { at, .. } => Some(at.key),
+        }
+    }
+
+    /// The group the record is about, for those that a policy or a settlement makes.
+    pub(crate) fn group(&self) -> Option<GroupRef> {
+        match self {
+            Self::GroupPolicy { at, .. }
+            | Self::GroupPause { at, .. }
+            | Self::GroupSeek { at, .. }
+            | Self::HandBack { at, .. }
+            | Self::Extend { at, .. }
+            | Self::DeliverChosen { at, .. }
+            | Self::Place { at, .. }
+            | Self::Stale { at, .. } => Some(*at),
+            _ => None,
         }
     }
 
@@ -548,6 +671,65 @@ impl<'a> Record<'a> {
                     before = *id;
                 }
             }
+            _ => self.encode_delivery(out),
+        }
+    }
+
+    fn encode_delivery(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::GroupPolicy { at, origin, policy } => {
+                put_group(out, kind::GROUP_POLICY, *at);
+                put_origin(out, *origin);
+                out.push(u8::from(policy.is_some()));
+                if let Some(policy) = policy {
+                    put_policy(out, policy);
+                }
+            }
+            Self::GroupPause { at, until } => {
+                put_group(out, kind::GROUP_PAUSE, *at);
+                put(out, *until);
+            }
+            Self::GroupSeek { at, last_id, entries_read } => {
+                put_group(out, kind::GROUP_SEEK, *at);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+            }
+            Self::HandBack { at, rows } => {
+                put_group(out, kind::HAND_BACK, *at);
+                put(out, rows.len() as u64);
+                rows.iter().for_each(|row| row.encode(out));
+            }
+            Self::Extend { at, time, ids } => {
+                put_group(out, kind::EXTEND, *at);
+                put(out, *time);
+                put_ids(out, ids);
+            }
+            Self::DeliverChosen { at, consumer, time, last_id, entries_read, passed, rows } => {
+                put_group(out, kind::DELIVER_CHOSEN, *at);
+                put(out, u64::from(*consumer));
+                put(out, *time);
+                put_id(out, *last_id);
+                put_option(out, *entries_read);
+                put(out, *passed);
+                put(out, rows.len() as u64);
+                let mut before = EntryId::MIN;
+                for row in rows {
+                    put_id_after(out, before, row.id);
+                    out.push(u8::from(row.waiting));
+                    put(out, row.key);
+                    before = row.id;
+                }
+            }
+            Self::Place { at, fresh, rows } => {
+                put_group(out, kind::PLACE, *at);
+                out.push(u8::from(*fresh));
+                put(out, rows.len() as u64);
+                rows.iter().for_each(|row| row.encode(out));
+            }
+            Self::Stale { at, count } => {
+                put_group(out, kind::STALE, *at);
+                put(out, *count);
+            }
             _ => unreachable!("encoded by the callers"),
         }
     }
@@ -654,7 +836,117 @@ impl<'a> Record<'a> {
                 });
                 Self::Release { at, rows: rows.collect::<Option<_>>()? }
             }
+            _ => return Self::decode_delivery(kind, at, r),
+        })
+    }
+
+    fn decode_delivery(kind: u8, at: GroupRef, r: &mut Reader<'a>) -> Option<Self> {
+        Some(match kind {
+            kind::GROUP_POLICY => {
+                let origin = read_origin(r)?;
+                let policy = if r.byte()? != 0 { Some(read_policy(r)?) } else { None };
+                Self::GroupPolicy { at, origin, policy: policy.map(std::borrow::Cow::Owned) }
+            }
+            kind::GROUP_PAUSE => Self::GroupPause { at, until: r.varint()? },
+            kind::GROUP_SEEK => Self::GroupSeek { at, last_id: read_id(r)?, entries_read: read_option(r)? },
+            kind::HAND_BACK => {
+                let rows = (0..r.length()?).map(|_| ReturnedRow::decode(r));
+                Self::HandBack { at, rows: rows.collect::<Option<_>>()? }
+            }
+            kind::EXTEND => Self::Extend { at, time: r.varint()?, ids: read_ids(r)? },
+            kind::DELIVER_CHOSEN => {
+                let (consumer, time) = (read_u32(r)?, r.varint()?);
+                let (last_id, entries_read, passed) = (read_id(r)?, read_option(r)?, r.varint()?);
+                let mut before = EntryId::MIN;
+                let rows = (0..r.length()?).map(|_| {
+                    before = read_id_after(r, before)?;
+                    Some(KeyedRow { id: before, waiting: r.byte()? != 0, key: r.varint()? })
+                });
+                let rows = rows.collect::<Option<_>>()?;
+                Self::DeliverChosen { at, consumer, time, last_id, entries_read, passed, rows }
+            }
+            kind::PLACE => {
+                let fresh = r.byte()? != 0;
+                let rows = (0..r.length()?).map(|_| PlacedRow::decode(r));
+                Self::Place { at, fresh, rows: rows.collect::<Option<_>>()? }
+            }
+            kind::STALE => Self::Stale { at, count: r.varint()? },
             _ => return None,
+        })
+    }
+}
+
+/// Nothing: 0; otherwise 1 and what it is.
+fn put_if<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+fn read_if<'a, T>(r: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<Option<T>> {
+    match r.byte()? {
+        0 => Some(None),
+        _ => read(r).map(Some),
+    }
+}
+
+pub(crate) fn put_failure(out: &mut Vec<u8>, failure: &Failure) {
+    put_bytes(out, &failure.class);
+    put_bytes(out, &failure.reason);
+    put(out, failure.at.0);
+}
+
+pub(crate) fn read_failure(r: &mut Reader<'_>) -> Option<Failure> {
+    let (class, reason) = (r.bytes()?.to_vec(), r.bytes()?.to_vec());
+    let fits = class.len() <= Failure::CLASS_MAX && reason.len() <= Failure::REASON_MAX;
+    Some(Failure { class, reason, at: Timestamp(r.varint()?) }).filter(|_| fits)
+}
+
+impl ReturnedRow {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_id(out, self.id);
+        put_signed(out, self.deliveries);
+        put_option(out, self.failures.map(u64::from));
+        put(out, self.until);
+        put_if(out, self.failure.as_ref(), put_failure);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let (id, deliveries) = (read_id(r)?, r.signed()?);
+        let failures = read_option(r)?.map(u32::try_from).transpose().ok()?;
+        Some(Self { id, deliveries, failures, until: r.varint()?, failure: read_if(r, read_failure)? })
+    }
+}
+
+impl PlacedRow {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_id(out, self.id);
+        // Nobody is 0, so that it is short.
+        put(out, u64::from(self.consumer.wrapping_add(1)));
+        put(out, self.time);
+        put_signed(out, self.deliveries);
+        put(out, u64::from(self.failures));
+        put(out, self.until);
+        put(out, u64::from(self.redrives));
+        put(out, self.key);
+        put_if(out, self.failed.as_ref(), |out, (first, last)| {
+            put_failure(out, first);
+            put_failure(out, last);
+        });
+    }
+
+    pub(crate) fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            id: read_id(r)?,
+            consumer: read_u32(r)?.checked_sub(1).unwrap_or(NO_CONSUMER),
+            time: r.varint()?,
+            deliveries: r.signed()?,
+            failures: read_u32(r)?,
+            until: r.varint()?,
+            redrives: read_u32(r)?,
+            key: r.varint()?,
+            failed: read_if(r, |r| Some((read_failure(r)?, read_failure(r)?)))?,
         })
     }
 }

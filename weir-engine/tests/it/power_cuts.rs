@@ -239,7 +239,8 @@ fn try_open(
     fsync: Fsync,
 ) -> Result<(Engine, Arc<TestClock>), weir_core::Error> {
     let clock = TestClock::new();
-    clock.set(script.times[*range.end()]);
+    // What has passed never goes back, so the search goes forward from here.
+    clock.set(script.times[*range.start()]);
     Engine::open(disk, clock.clone(), small(fsync)).map(|engine| (engine, clock))
 }
 
@@ -278,7 +279,7 @@ fn which(
 ) -> Option<usize> {
     let mut digests = Digests::default();
     let mut known: Option<(u64, u128)> = None;
-    range.clone().rev().find(|nth| {
+    range.clone().find(|nth| {
         let time = script.times[*nth];
         let digest = match known {
             Some((at, digest)) if at == time => digest,

@@ -7,15 +7,15 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use weir_core::{
-    AppendOptions, AutoClaimOptions, EntryId, ErrorKind, FieldRefs, GroupOrigin, GroupReadOptions, Groups,
-    HistoryOptions, ManualClock, RangeOptions, Streams, Timestamp,
+    AppendOptions, AutoClaim, Deliveries, Delivery, EntryId, ErrorKind, FieldRefs, GroupSource, Groups,
+    ManualClock, ReadGroup, ReadOptions, Streams, Timestamp,
 };
 use weir_engine::{Engine, ExpireWhen, Fsync, Namespace, NewId, Options};
 use weir_log::{Disk, DiskFile, DiskLock, MemoryDisk, Open};
 
 use crate::script::small;
 use crate::streams::{add, key};
-use crate::waiting::{Task, everything};
+use crate::waiting::{Task, above, everything, from_beginning};
 
 /// A disk in memory on which nothing is cached, and which notes who waits for it.
 #[derive(Debug, Clone, Default)]
@@ -147,22 +147,16 @@ fn cold() -> (Cold, Engine, Namespace) {
 #[test]
 fn nothing_waits_for_the_disk_inside_a_poll() {
     let (disk, _engine, orders) = cold();
-    let all = RangeOptions { count: FIRST, ..everything() };
-    let mut range = Task::pending(Streams::range(&orders, b"orders", all));
-    assert_eq!(range.finish().unwrap().len() as u64, FIRST);
-    Task::pending(Groups::create_group(&orders, b"orders", b"g", GroupOrigin::Beginning)).finish().unwrap();
-    let ann = GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count: 1_000, wait: None };
-    let given = Task::pending(Groups::read_group(&orders, b"orders", ann)).finish().unwrap();
+    let all = ReadOptions { count: FIRST, ..everything() };
+    let mut read = Task::pending(Streams::read(&orders, b"orders", all));
+    assert_eq!(read.finish().unwrap().len() as u64, FIRST);
+    Task::pending(Groups::create_group(&orders, b"orders", b"g", from_beginning())).finish().unwrap();
+    let given =
+        Task::pending(Deliveries::read_group(&orders, b"orders", reader(1_000, None))).finish().unwrap();
     assert_eq!(given.len(), 1_000);
-    let claim = AutoClaimOptions {
-        group: b"g".to_vec(),
-        consumer: b"bob".to_vec(),
-        idle_min: Duration::ZERO,
-        start: EntryId::MIN,
-        count: 1_000,
-    };
-    let (claimed, _) = Task::pending(Groups::auto_claim(&orders, b"orders", claim)).finish().unwrap();
-    assert_eq!(claimed, given);
+    let claim = AutoClaim { idle_min: Duration::ZERO, ..claims(1_000) };
+    let claimed = Task::pending(Deliveries::auto_claim(&orders, b"orders", claim)).finish().unwrap();
+    assert_eq!(ids(&claimed.deliveries), ids(&given));
     // More than the space that was prepared.
     let large: FieldRefs<'_> = &[(b"f", &[b'v'; 10_000])];
     for _ in 0..50 {
@@ -181,16 +175,23 @@ fn by_hand() -> (Engine, Namespace, Arc<ManualClock>) {
     (engine, namespace, clock)
 }
 
-fn reader(count: u64, wait: Option<Duration>) -> GroupReadOptions {
-    GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count, wait }
+fn reader(count: u64, wait: Option<Duration>) -> ReadGroup {
+    ReadGroup {
+        group: b"g".to_vec(),
+        consumer: b"ann".to_vec(),
+        source: GroupSource::New,
+        count,
+        wait,
+        while_paused: false,
+    }
 }
 
-fn own(count: u64) -> HistoryOptions {
-    HistoryOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), after: EntryId::MIN, count }
+fn own(count: u64) -> ReadGroup {
+    ReadGroup { source: GroupSource::History { after: EntryId::MIN }, ..reader(count, None) }
 }
 
-fn claims(count: u64) -> AutoClaimOptions {
-    AutoClaimOptions {
+fn claims(count: u64) -> AutoClaim {
+    AutoClaim {
         group: b"g".to_vec(),
         consumer: b"bob".to_vec(),
         idle_min: Duration::from_secs(5),
@@ -199,24 +200,27 @@ fn claims(count: u64) -> AutoClaimOptions {
     }
 }
 
+fn ids(given: &[Delivery]) -> Vec<u64> {
+    given.iter().map(|delivery| delivery.entry.id.ms).collect()
+}
+
 #[test]
 fn the_synchronous_calls_are_complete() {
     let (_, orders, clock) = by_hand();
-    assert_eq!(orders.stream_summary(b"s").unwrap(), None);
+    assert_eq!(orders.stream_info(b"s").unwrap(), None);
     for ms in 1..=3 {
         let id = AppendOptions { id: Some(EntryId::new(ms, 0)), ..AppendOptions::default() };
         orders.append(b"s", &[(b"f", b"v")], &id).unwrap();
     }
-    orders.create_group(b"s", b"g", GroupOrigin::Beginning).unwrap();
+    orders.create_group(b"s", b"g", &from_beginning()).unwrap();
     assert_eq!(orders.read_group(b"s", &reader(2, None)).unwrap().len(), 2);
-    let history = orders.read_history(b"s", &own(10)).unwrap();
-    assert_eq!(history.iter().map(|entry| entry.id.ms).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(ids(&orders.read_group(b"s", &own(10)).unwrap()), [1, 2]);
     clock.advance(Duration::from_secs(5));
-    let (claimed, next) = orders.auto_claim(b"s", &claims(1)).unwrap();
-    assert_eq!((claimed[0].id.ms, next.ms), (1, 2));
+    let claimed = orders.auto_claim(b"s", &claims(1)).unwrap();
+    assert_eq!((claimed.deliveries[0].entry.id.ms, claimed.cursor.ms), (1, 2));
     assert_eq!(orders.delete_entries(b"s", &[EntryId::new(1, 0), EntryId::new(9, 9)]).unwrap(), 1);
-    let summary = orders.stream_summary(b"s").unwrap().unwrap();
-    assert_eq!((summary.length, summary.entries_added, summary.groups), (2, 3, 1));
+    let info = orders.stream_info(b"s").unwrap().unwrap();
+    assert_eq!((info.length, info.entries_added, info.groups), (2, 3, 1));
     assert!(orders.delete_stream(b"s").unwrap());
     assert!(!orders.delete_stream(b"s").unwrap());
 }
@@ -225,16 +229,17 @@ fn the_synchronous_calls_are_complete() {
 fn a_count_of_zero_asks_for_nothing() {
     let (engine, orders, clock) = by_hand();
     orders.append(b"s", &[(b"f", b"v")], &AppendOptions::default()).unwrap();
-    orders.create_group(b"s", b"g", GroupOrigin::Beginning).unwrap();
-    assert_eq!(orders.range(b"s", RangeOptions { count: 0, ..everything() }).unwrap(), []);
+    orders.create_group(b"s", b"g", &from_beginning()).unwrap();
+    assert_eq!(orders.read(b"s", &ReadOptions { count: 0, ..everything() }).unwrap(), []);
     // Waiting for none would never end.
-    assert_eq!(orders.read(b"s", EntryId::MIN, 0, Some(Duration::MAX)).unwrap(), []);
+    let none = ReadOptions { count: 0, ..above(EntryId::MIN, Some(Duration::MAX)) };
+    assert_eq!(orders.read(b"s", &none).unwrap(), []);
     assert_eq!(orders.read_group(b"s", &reader(0, Some(Duration::MAX))).unwrap(), []);
     assert_eq!(engine.turn().waiting_counts(), (0, 0));
     assert_eq!(orders.read_group(b"s", &reader(1, None)).unwrap().len(), 1);
-    assert_eq!(orders.read_history(b"s", &own(0)).unwrap(), []);
+    assert_eq!(orders.read_group(b"s", &own(0)).unwrap(), []);
     clock.advance(Duration::from_secs(5));
-    assert_eq!(orders.auto_claim(b"s", &claims(0)).unwrap().0, []);
+    assert_eq!(orders.auto_claim(b"s", &claims(0)).unwrap().deliveries, []);
     let wrong = orders.read_group(b"none", &reader(0, None)).unwrap_err();
     assert_eq!(*wrong.kind(), ErrorKind::NoSuchGroup);
 }

@@ -6,7 +6,10 @@ use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use weir_core::{BoxFuture, EntryId, ErrorKind, FieldRefs, ManualClock, Timestamp};
-use weir_core::{GroupOrigin, GroupReadOptions, Groups, Streams};
+use weir_core::{
+    CreateGroup, Deliveries, GroupOrigin, GroupSource, Groups, Policy, ReadFrom, ReadOptions, Settle,
+    Settled, Settlement, Streams,
+};
 use weir_engine::{
     Append, Cold, Engine, Entries, Fsync, GroupReadFrom, GroupStart, Halt, Nack, NackMode, Namespace, NewId,
     Options, ReadGroup, ReadLimits, Served,
@@ -154,26 +157,47 @@ fn namespace() -> (Engine, Namespace) {
 
 const FIELDS: FieldRefs<'_> = &[(b"type", b"placed")];
 
-fn reader(wait: Option<Duration>) -> GroupReadOptions {
-    GroupReadOptions { group: b"g".to_vec(), consumer: b"ann".to_vec(), count: 10, wait }
+fn reader(wait: Option<Duration>) -> weir_core::ReadGroup {
+    weir_core::ReadGroup {
+        group: b"g".to_vec(),
+        consumer: b"ann".to_vec(),
+        source: GroupSource::New,
+        count: 10,
+        wait,
+        while_paused: false,
+    }
+}
+
+/// A group that begins with the first entry.
+pub(crate) fn from_beginning() -> CreateGroup {
+    CreateGroup { origin: GroupOrigin::Beginning, policy: Policy::recommended() }
+}
+
+/// One entry above an ID, or a wait for it.
+pub(crate) fn above(id: EntryId, wait: Option<Duration>) -> ReadOptions {
+    ReadOptions { from: ReadFrom::After(id), to: None, backward: false, count: 1, wait }
 }
 
 #[test]
 fn a_thread_waits_for_an_entry_of_another_thread() {
     let (engine, orders) = namespace();
-    orders.create_group(b"orders", b"g", GroupOrigin::Beginning).unwrap();
+    orders.create_group(b"orders", b"g", &from_beginning()).unwrap();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| orders.read_group(b"orders", &reader(Some(LONG))).unwrap());
         while engine.turn().waiting_counts().0 == 0 {
             std::thread::yield_now();
         }
         let id = orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
-        let entries = waiting.join().unwrap();
-        assert_eq!((entries[0].id, entries[0].position, entries[0].global_position), (id, 0, 1));
-        assert_eq!(entries[0].fields, [(b"type".to_vec(), b"placed".to_vec())]);
+        let given = waiting.join().unwrap();
+        let entry = &given[0].entry;
+        assert_eq!((entry.id, entry.position, entry.global_position), (id.id, Some(0), Some(1)));
+        assert_eq!(entry.fields, [(b"type".to_vec(), b"placed".to_vec())]);
     });
-    let summary = &orders.group_summaries(b"orders").unwrap()[0];
-    assert_eq!((summary.pending, summary.lag), (1, 0));
+    let group = &orders.groups(b"orders").unwrap()[0];
+    assert_eq!(
+        (group.pending, group.last_delivered_id),
+        (1, orders.stream_info(b"orders").unwrap().unwrap().last_id)
+    );
     assert_eq!(orders.read_group(b"orders", &reader(None)).unwrap(), []);
 }
 
@@ -182,7 +206,7 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
     let (engine, orders) = namespace();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        Groups::create_group(&orders, b"orders", b"g", GroupOrigin::Beginning).await.unwrap();
+        Groups::create_group(&orders, b"orders", b"g", from_beginning()).await.unwrap();
         let broker: Arc<dyn weir_core::Broker> = Arc::new(orders.clone());
         let other = broker.clone();
         let task = tokio::spawn(async move { other.read_group(b"orders", reader(Some(LONG))).await });
@@ -190,20 +214,23 @@ fn a_task_waits_and_a_task_that_is_dropped_waits_no_longer() {
             tokio::task::yield_now().await;
         }
         let id = broker.append(b"orders", FIELDS, weir_core::AppendOptions::default()).await.unwrap();
-        assert_eq!(task.await.unwrap().unwrap()[0].id, id);
-        let timed = broker.read(b"orders", id, 1, Some(Duration::from_millis(5))).await.unwrap();
+        let id = id.id;
+        assert_eq!(task.await.unwrap().unwrap()[0].entry.id, id);
+        let timed = broker.read(b"orders", above(id, Some(Duration::from_millis(5)))).await.unwrap();
         assert_eq!(timed, []);
         let abandoned =
-            tokio::time::timeout(Duration::from_millis(5), broker.read(b"orders", id, 1, Some(LONG)));
+            tokio::time::timeout(Duration::from_millis(5), broker.read(b"orders", above(id, Some(LONG))));
         assert!(abandoned.await.is_err());
         assert_eq!(engine.turn().waiting_counts(), (0, 0));
-        assert_eq!(broker.acknowledge(b"orders", b"g", &[id, EntryId::MAX]).await.unwrap(), 1);
-        assert_eq!(Streams::range(&*broker, b"none", everything()).await.unwrap(), []);
+        let done = |id| Settle { id, token: None, settlement: Settlement::Ack };
+        let settled = broker.settle(b"orders", b"g", &[done(id), done(EntryId::MAX)]).await.unwrap();
+        assert_eq!(settled, [Settled::Done, Settled::NotPending]);
+        assert_eq!(Streams::read(&*broker, b"none", everything()).await.unwrap(), []);
     });
 }
 
-pub(crate) fn everything() -> weir_core::RangeOptions {
-    weir_core::RangeOptions { start: EntryId::MIN, end: EntryId::MAX, count: 100, reverse: false }
+pub(crate) fn everything() -> ReadOptions {
+    ReadOptions { from: ReadFrom::Start, to: None, backward: false, count: 100, wait: None }
 }
 
 #[test]
@@ -232,10 +259,7 @@ fn tasks_that_want_durability_share_flushes() {
     });
     let flushes = engine.log_stats().flushes - before;
     assert!(flushes < 400, "500 appends took {flushes} flushes");
-    assert_eq!(
-        orders.range(b"orders", weir_core::RangeOptions { count: 1_000, ..everything() }).unwrap().len(),
-        500
-    );
+    assert_eq!(orders.read(b"orders", &ReadOptions { count: 1_000, ..everything() }).unwrap().len(), 500);
 }
 
 /// Where preparing space lagged behind, a waiting group read was told that the disk had failed.
@@ -320,13 +344,13 @@ fn by_hand() -> (Engine, Namespace, Arc<ManualClock>) {
 #[test]
 fn a_task_may_wait_for_ever() {
     let (engine, orders, clock) = by_hand();
-    let mut task = Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+    let mut task = Task::pending(Streams::read(&orders, b"orders", above(EntryId::MIN, Some(Duration::MAX))));
     clock.advance(Duration::from_secs(1_000_000));
     engine.background_step().unwrap();
     assert!(task.poll().is_pending());
     orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
     assert_eq!(task.answer().unwrap().len(), 1);
-    drop(Task::pending(Streams::read(&orders, b"none", EntryId::MIN, 1, Some(Duration::MAX))));
+    drop(Task::pending(Streams::read(&orders, b"none", above(EntryId::MIN, Some(Duration::MAX)))));
     assert_eq!(engine.turn().waiting_counts(), (0, 0));
 }
 
@@ -335,7 +359,7 @@ fn tasks_whose_time_is_up_at_once_are_all_woken() {
     let (engine, orders, clock) = by_hand();
     let read = |seconds| {
         let wait = Some(Duration::from_secs(seconds));
-        Task::pending(Streams::read(&orders, b"orders", EntryId::MIN, 1, wait))
+        Task::pending(Streams::read(&orders, b"orders", above(EntryId::MIN, wait)))
     };
     let (mut late, mut one, mut other) = (read(100), read(5), read(5));
     clock.advance(Duration::from_secs(5));
@@ -354,12 +378,12 @@ fn is_closed<T: std::fmt::Debug>(answer: Result<T, weir_core::Error>) -> bool {
 #[test]
 fn closing_answers_whoever_waits() {
     let (engine, orders, _) = by_hand();
-    orders.create_group(b"orders", b"g", GroupOrigin::Beginning).unwrap();
-    let mut task = Task::pending(Groups::read_group(&orders, b"orders", reader(Some(LONG))));
+    orders.create_group(b"orders", b"g", &from_beginning()).unwrap();
+    let mut task = Task::pending(Deliveries::read_group(&orders, b"orders", reader(Some(LONG))));
     engine.turn().group_create(key("s"), b"g", GroupStart::End, None, true).unwrap();
     engine.turn().wait_group(group_read(1), 7).unwrap();
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| orders.read(b"orders", EntryId::MIN, 1, Some(Duration::MAX)));
+        let thread = scope.spawn(|| orders.read(b"orders", &above(EntryId::MIN, Some(Duration::MAX))));
         while engine.turn().waiting_counts().0 < 3 {
             std::thread::yield_now();
         }
@@ -376,10 +400,10 @@ fn a_closed_engine_answers_nothing_any_more() {
     let (engine, orders, _) = by_hand();
     orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default()).unwrap();
     engine.close().unwrap();
-    assert!(is_closed(orders.range(b"orders", everything())));
-    assert!(is_closed(orders.read(b"orders", EntryId::MIN, 1, None)));
+    assert!(is_closed(orders.read(b"orders", &everything())));
+    assert!(is_closed(orders.read(b"orders", &above(EntryId::MIN, None))));
     assert!(is_closed(orders.append(b"orders", FIELDS, &weir_core::AppendOptions::default())));
-    assert!(is_closed(orders.group_summaries(b"orders")));
+    assert!(is_closed(orders.groups(b"orders")));
     assert!(engine.turn().wait_group(group_read(1), 1).is_err());
 }
 
@@ -402,7 +426,7 @@ fn abandon(space: &Namespace) {
     let (queue, gone) = std::sync::mpsc::channel();
     let own = space.clone();
     let future: BoxFuture<'static, _> =
-        Box::pin(async move { Streams::read(&own, b"s", EntryId::MIN, 1, Some(LONG)).await });
+        Box::pin(async move { Streams::read(&own, b"s", above(EntryId::MIN, Some(LONG))).await });
     let task = Arc::new(Queued { future: Some(future).into(), queue });
     let waker = task.clone().into();
     let mut future = task.future.lock().unwrap();

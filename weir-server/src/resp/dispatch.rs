@@ -341,7 +341,7 @@ fn block(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, wait: Wait) {
         Ok(waiter) => waiter,
         Err(halt) => return door.answer(who, refusal(halt.into())),
     };
-    let retry_at = wait.retry_at.map(|at| now + Duration::from_millis(at.saturating_sub(turn.now().0)));
+    let retry_at = wait.retry_at.map(|at| now + Duration::from_millis(at.saturating_sub(turn.steady().0)));
     let request_bytes = 2 * request.heap_bytes();
     let blocked = Blocked { waiter, request, request_bytes, deadline, retry_at };
     door.timers.add(&blocked, who);
@@ -367,7 +367,8 @@ pub(crate) fn retry(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo) {
     turn.read_on_the_spot(false);
     let outcome = match outcome {
         Ok(outcome) if outcome.streams.is_empty() => {
-            let wait = outcome.retry_at.map_or(RETRY_PAUSE_MS, |at| at.saturating_sub(turn.now().0).max(1));
+            let wait =
+                outcome.retry_at.map_or(RETRY_PAUSE_MS, |at| at.saturating_sub(turn.steady().0).max(1));
             blocked.retry_at = Some(now + Duration::from_millis(wait));
             return door.timers.add(blocked, who);
         }

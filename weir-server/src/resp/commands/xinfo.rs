@@ -198,7 +198,7 @@ fn full_consumer((info, rows): (ConsumerInfo, Vec<PendingRow>)) -> Reply {
 
 fn consumers(call: &mut Call<'_, '_>) -> Answer {
     let (key, group) = (call.key(2), call.arg(3));
-    let now = call.turn.now().0;
+    let now = call.turn.steady().0;
     if call.turn.last_id(key)?.is_none() {
         return Err(errors::NO_SUCH_KEY.into());
     }
