@@ -1,0 +1,4 @@
+//! The runtime on the naive broker, in virtual time: tokio's clock is paused and jumps whenever everything waits.
+
+mod basics;
+mod world;
