@@ -1,1 +1,3 @@
 //! The broker traits over a Redis or Valkey, or over a weir server.
+
+pub mod server;

@@ -121,6 +121,10 @@ impl<'a> Verb<'a> for SetPolicy<'a> {
         broker.set_policy(self.stream, self.group, self.policy.clone())
     }
 
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
     fn reply((): ()) -> Value {
         Value::simple("OK")
     }
@@ -356,6 +360,10 @@ impl<'a> Verb<'a> for PauseGroup<'a> {
 
     fn run<'b>(&'b self, broker: &'b dyn Broker) -> BoxFuture<'b, ()> {
         broker.pause(self.stream, self.group, self.duration)
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
     }
 
     fn reply((): ()) -> Value {

@@ -78,6 +78,11 @@ impl<'a> Verb<'a> for AppendEntry<'a> {
         broker.append(self.stream, &self.fields, self.options.clone())
     }
 
+    /// With a producer a repeated append is recognised.
+    fn is_repeatable(&self) -> bool {
+        self.options.producer.is_some()
+    }
+
     fn reply(reply: Appended) -> Value {
         appended(reply)
     }
@@ -183,6 +188,11 @@ impl<'a> Verb<'a> for AppendBatch<'a> {
             let entries: Vec<NewEntry<'_>> = self.entries.iter().map(BatchEntry::as_new).collect();
             broker.append_batch(self.stream, &entries, self.options.clone()).await
         })
+    }
+
+    /// As [`AppendEntry`].
+    fn is_repeatable(&self) -> bool {
+        self.options.producer.is_some()
     }
 
     fn reply(reply: Vec<Appended>) -> Value {
@@ -689,6 +699,10 @@ impl<'a> Verb<'a> for SetRetention<'a> {
 
     fn run<'b>(&'b self, broker: &'b dyn Broker) -> BoxFuture<'b, ()> {
         broker.set_retention(self.stream, self.retention)
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
     }
 
     fn reply((): ()) -> Value {

@@ -70,6 +70,12 @@ pub trait Verb<'a>: Sized + Send + Sync {
     /// Carries it out.
     fn run<'b>(&'b self, broker: &'b dyn Broker) -> BoxFuture<'b, Self::Reply>;
 
+    /// Whether it may be asked again without anybody knowing whether it was done already: it does no more the second time,
+    /// and answers the same.
+    fn is_repeatable(&self) -> bool {
+        Self::COMMAND.effect == Effect::Reads
+    }
+
     /// The reply as a value.
     fn reply(reply: Self::Reply) -> Value;
 
