@@ -1,0 +1,3 @@
+//! The engines behind a network.
+
+mod server;
