@@ -41,9 +41,12 @@ pub async fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
 ///
 /// # Errors
 /// As [`open`].
-#[expect(clippy::unused_async, reason = "the engines connect here as they come")]
-pub async fn open_with(url: &str, _options: &Options) -> Result<Arc<dyn Broker>, Error> {
-    Err(not_compiled_in(&Target::of(url)?))
+pub async fn open_with(url: &str, options: &Options) -> Result<Arc<dyn Broker>, Error> {
+    match Target::of(url)? {
+        #[cfg(feature = "redis")]
+        Target::Weir(url) => Ok(weir_server(&url, options).await?.broker()),
+        target => Err(not_compiled_in(&target)),
+    }
 }
 
 /// Opens what an administrator sees behind a URL: all namespaces.
@@ -58,9 +61,19 @@ pub async fn open_admin(url: &str) -> Result<Arc<dyn Admin>, Error> {
 ///
 /// # Errors
 /// As [`open`].
-#[expect(clippy::unused_async, reason = "the engines connect here as they come")]
-pub async fn open_admin_with(url: &str, _options: &Options) -> Result<Arc<dyn Admin>, Error> {
-    Err(not_compiled_in(&Target::of(url)?))
+pub async fn open_admin_with(url: &str, options: &Options) -> Result<Arc<dyn Admin>, Error> {
+    match Target::of(url)? {
+        #[cfg(feature = "redis")]
+        Target::Weir(url) => Ok(Arc::new(weir_server(&url, options).await?)),
+        target => Err(not_compiled_in(&target)),
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn weir_server(url: &str, options: &Options) -> Result<weir_redis::server::Server, Error> {
+    let token = options.token.clone();
+    let options = weir_redis::server::Options { token, ..weir_redis::server::Options::default() };
+    weir_redis::server::connect_with(url, options).await
 }
 
 fn not_compiled_in(target: &Target) -> Error {
