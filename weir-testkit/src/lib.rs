@@ -9,6 +9,8 @@ pub mod conformance;
 pub mod differential;
 pub mod model;
 pub mod naive;
+pub mod properties;
+mod random;
 mod value;
 
 pub use naive::NaiveBroker as TestBroker;

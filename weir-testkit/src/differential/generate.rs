@@ -6,8 +6,8 @@
 //! number, not by size, which depends on the timestamps.
 
 use super::command::{Command, Word};
-use super::random::Random;
 use super::vocabulary::{ALL_GROUPS, ALL_KEYS, STRING_KEY, Vocabulary};
+use crate::random::Random;
 
 /// Which commands are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,6 @@ mod compare;
 mod exceptions;
 mod generate;
 mod peer;
-mod random;
 mod run;
 mod server;
 mod shrink;

@@ -1,6 +1,6 @@
 //! The words test commands are made of: few names, so that commands meet, and values at every boundary.
 
-use super::random::Random;
+use crate::random::Random;
 
 const KEYS: &[&str] = &["a", "b", "c", "d"];
 /// Usually holds a string.

@@ -2,3 +2,4 @@
 
 mod differential;
 mod newest_surface;
+mod properties;

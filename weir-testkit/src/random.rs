@@ -2,10 +2,10 @@
 
 /// SplitMix64: tiny, fast, and good enough to choose test commands.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x9e37_79b9_7f4a_7c15)
     }
 
@@ -18,25 +18,25 @@ impl Random {
     }
 
     /// From 0 up to and without `end`, which must not be 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.next() % (most - least + 1)
     }
 
     /// True in `permille` of a thousand cases.
-    pub(super) fn chance(&mut self, permille: usize) -> bool {
+    pub(crate) fn chance(&mut self, permille: usize) -> bool {
         self.below(1000) < permille
     }
 
-    pub(super) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
         from[self.below(from.len())]
     }
 
     /// An index into `weights`, each as likely as its weight.
-    pub(super) fn weighted(&mut self, weights: impl Iterator<Item = usize> + Clone) -> usize {
+    pub(crate) fn weighted(&mut self, weights: impl Iterator<Item = usize> + Clone) -> usize {
         let mut left = self.below(weights.clone().sum());
         for (at, weight) in weights.enumerate() {
             match left.checked_sub(weight) {
