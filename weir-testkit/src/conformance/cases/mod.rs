@@ -1,9 +1,15 @@
 //! The cases, by subject. Each is told in the vocabulary of [`super::story`], [`super::stream`] and [`super::group`].
 
 mod appending;
+mod claiming;
+mod dead_letters;
+mod delivering;
+mod failing;
 mod groups;
 mod moving;
+mod pending;
 mod reading;
+mod settling;
 mod streams;
 mod waiting;
 
@@ -31,6 +37,25 @@ pub(super) static ALL: &[&[Case]] = &[
     groups::CONSUMERS,
     moving::SEEKING,
     moving::PAUSING,
+    delivering::NEW,
+    delivering::HISTORIES,
+    delivering::SOURCES,
+    delivering::LEASES,
+    settling::TOKENS,
+    settling::SETTLEMENTS,
+    settling::RELEASES,
+    failing::COUNTING,
+    failing::CLASSES,
+    failing::BACKOFFS,
+    failing::DELIVERIES,
+    claiming::CLAIMS,
+    claiming::AUTO_CLAIMS,
+    pending::LOOKING,
+    pending::RESTORING,
+    dead_letters::CONTENT,
+    dead_letters::LISTING,
+    dead_letters::REDRIVING,
+    dead_letters::PURGING,
 ];
 
 /// Puts a story into the form in which a case keeps it.
