@@ -33,7 +33,7 @@ mod target;
 pub use check::Wrong;
 pub use run::{CaseResult, Report, RunOptions, run};
 pub use story::Story;
-pub use target::{RealTime, Restarts, Stage, StageFuture, Target, Virtual};
+pub use target::{OnClock, RealTime, Restarts, Stage, StageFuture, Target, Virtual, model};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,6 +77,14 @@ pub struct Case {
 
 /// A story while it is played.
 type Played = Pin<Box<dyn Future<Output = Result<(), Wrong>> + Send>>;
+
+impl Case {
+    /// Whether it is meant by a filter: any, or one whose text is in its subject or name.
+    #[must_use]
+    pub fn is_about(&self, filter: Option<&str>) -> bool {
+        filter.is_none_or(|text| self.subject.contains(text) || self.name.contains(text))
+    }
+}
 
 impl std::fmt::Debug for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -80,11 +80,7 @@ impl fmt::Display for Report {
 /// being played.
 pub async fn run(target: Arc<dyn Target>, options: RunOptions) -> Report {
     let profiles = target.profiles();
-    let is_meant = |case: &&Case| {
-        let wanted = options.filter.as_ref();
-        profiles.contains(&case.profile)
-            && wanted.is_none_or(|text| case.subject.contains(&**text) || case.name.contains(&**text))
-    };
+    let is_meant = |case: &Case| profiles.contains(&case.profile) && case.is_about(options.filter.as_deref());
     let (last, first): (Vec<_>, Vec<_>) = cases()
         .enumerate()
         .filter(|(_, case)| is_meant(case))

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use weir_core::{Broker, Clock, ManualClock, SystemClock};
 
 use super::Profile;
+use crate::naive::NaiveBroker;
 
 /// A future of a stage.
 pub type StageFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -112,13 +113,33 @@ pub struct Virtual<F> {
     open: F,
 }
 
+/// A broker on a virtual clock.
+pub struct OnClock {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// Called after each step of the clock: tells the broker to look at it.
+    pub stepped: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for OnClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnClock").finish_non_exhaustive()
+    }
+}
+
+/// The naive model, on a virtual clock.
+#[must_use]
+pub fn model() -> impl Target {
+    Virtual::new("model", vec![Profile::Streams, Profile::Positions], |clock| {
+        let broker = NaiveBroker::with_manual_clock(clock);
+        OnClock { broker: Arc::new(broker.clone()), stepped: Box::new(move || broker.tick()) }
+    })
+}
+
 impl<F> Virtual<F>
 where
-    F: Fn(Arc<ManualClock>) -> Arc<dyn Broker> + Send + Sync,
+    F: Fn(Arc<ManualClock>) -> OnClock + Send + Sync,
 {
-    /// How long whoever waits for a step of the clock is given to notice it.
-    const SETTLE: Duration = Duration::from_millis(1);
-
     /// A target that opens its brokers with `open`.
     pub fn new(name: impl Into<String>, profiles: Vec<Profile>, open: F) -> Self {
         Self { name: name.into(), profiles, open }
@@ -136,7 +157,7 @@ impl<F> std::fmt::Debug for Virtual<F> {
 
 impl<F> Target for Virtual<F>
 where
-    F: Fn(Arc<ManualClock>) -> Arc<dyn Broker> + Send + Sync,
+    F: Fn(Arc<ManualClock>) -> OnClock + Send + Sync,
 {
     fn name(&self) -> String {
         self.name.clone()
@@ -148,20 +169,24 @@ where
 
     fn stage(&self) -> StageFuture<'_, Arc<dyn Stage>> {
         let clock = Arc::new(ManualClock::at(SystemClock::new().now()));
-        let stage = VirtualStage { broker: (self.open)(clock.clone()), clock, settle: Self::SETTLE };
+        let stage = VirtualStage { opened: (self.open)(clock.clone()), clock };
         Box::pin(async move { Arc::new(stage) as Arc<dyn Stage> })
     }
 }
 
 struct VirtualStage {
-    broker: Arc<dyn Broker>,
+    opened: OnClock,
     clock: Arc<ManualClock>,
-    settle: Duration,
+}
+
+impl VirtualStage {
+    /// How long whoever waits for a step of the clock is given to notice it.
+    const SETTLE: Duration = Duration::from_millis(1);
 }
 
 impl Stage for VirtualStage {
     fn broker(&self) -> Arc<dyn Broker> {
-        self.broker.clone()
+        self.opened.broker.clone()
     }
 
     fn now(&self) -> Duration {
@@ -171,7 +196,8 @@ impl Stage for VirtualStage {
     fn advance(&self, by: Duration) -> StageFuture<'_, ()> {
         Box::pin(async move {
             self.clock.advance(by);
-            tokio::time::sleep(self.settle).await;
+            (self.opened.stepped)();
+            tokio::time::sleep(Self::SETTLE).await;
         })
     }
 }

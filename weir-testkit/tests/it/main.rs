@@ -1,5 +1,6 @@
 //! The model against what is known of Redis, and against a real one; and the differential test against itself.
 
+mod conformance;
 mod differential;
 mod newest_surface;
 mod properties;
