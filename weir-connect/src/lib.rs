@@ -13,6 +13,10 @@
 //!
 //! User and password stand before the host: `weir://:TOKEN@HOST:PORT`.
 
+#[cfg(feature = "embedded")]
+mod embedded;
+#[cfg(feature = "embedded")]
+mod holder;
 mod url;
 
 use std::sync::Arc;
@@ -26,9 +30,12 @@ pub use url::{SCHEMES, Target};
 pub struct Options {
     /// The password for a server whose URL has none, and for the server that holds a folder.
     pub token: Option<String>,
+    /// Certificates that are trusted instead of the usual ones, in PEM. Only with TLS.
+    pub root_certificates: Option<Vec<u8>>,
 }
 
-/// Opens the broker behind a URL.
+/// Opens the broker behind a URL. A folder that is not there is made. Needs a tokio runtime for everything that is behind
+/// a network.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for a URL that cannot be read, naming the schemes there are; [`ErrorKind::Unsupported`] when
@@ -42,11 +49,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Broker>, Error> {
 /// # Errors
 /// As [`open`].
 pub async fn open_with(url: &str, options: &Options) -> Result<Arc<dyn Broker>, Error> {
-    match Target::of(url)? {
-        #[cfg(feature = "redis")]
-        Target::Weir(url) => Ok(weir_server(&url, options).await?.broker()),
-        target => Err(not_compiled_in(&target)),
-    }
+    Ok(reach(&Target::of(url)?, options).await?.0)
 }
 
 /// Opens what an administrator sees behind a URL: all namespaces.
@@ -62,25 +65,57 @@ pub async fn open_admin(url: &str) -> Result<Arc<dyn Admin>, Error> {
 /// # Errors
 /// As [`open`].
 pub async fn open_admin_with(url: &str, options: &Options) -> Result<Arc<dyn Admin>, Error> {
-    match Target::of(url)? {
-        #[cfg(feature = "redis")]
-        Target::Weir(url) => Ok(Arc::new(weir_server(&url, options).await?)),
-        target => Err(not_compiled_in(&target)),
+    Ok(reach(&Target::of(url)?, options).await?.1)
+}
+
+/// An engine: the namespace that the URL names, and all of them.
+type Reached = (Arc<dyn Broker>, Arc<dyn Admin>);
+
+async fn reach(target: &Target, options: &Options) -> Result<Reached, Error> {
+    match target {
+        #[cfg(feature = "embedded")]
+        Target::Memory => {
+            let engine = embedded::memory();
+            Ok((engine.home()?, engine))
+        }
+        #[cfg(feature = "embedded")]
+        Target::Folder(folder) => match embedded::folder(folder) {
+            Err(error) if *error.kind() == ErrorKind::InUse => weir(&holder::url(folder)?, options).await,
+            opened => {
+                let engine = opened?;
+                Ok((engine.home()?, engine))
+            }
+        },
+        #[cfg(not(feature = "embedded"))]
+        Target::Memory | Target::Folder(_) => Err(not_compiled_in("embedded")),
+        Target::Weir(url) => weir(url, options).await,
+        Target::Redis(url) => redis(url, options).await,
     }
 }
 
 #[cfg(feature = "redis")]
-async fn weir_server(url: &str, options: &Options) -> Result<weir_redis::server::Server, Error> {
-    let token = options.token.clone();
-    let options = weir_redis::server::Options { token, ..weir_redis::server::Options::default() };
-    weir_redis::server::connect_with(url, options).await
+async fn weir(url: &str, options: &Options) -> Result<Reached, Error> {
+    let options = weir_redis::server::Options {
+        token: options.token.clone(),
+        root_certificates: options.root_certificates.clone(),
+        ..weir_redis::server::Options::default()
+    };
+    let server = weir_redis::server::connect_with(url, options).await?;
+    Ok((server.broker(), Arc::new(server)))
 }
 
-fn not_compiled_in(target: &Target) -> Error {
-    let feature = match target {
-        Target::Memory | Target::Folder(_) => "embedded",
-        Target::Weir(_) | Target::Redis(_) => "redis",
-    };
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_async, reason = "the same door as with the feature")]
+async fn weir(_url: &str, _options: &Options) -> Result<Reached, Error> {
+    Err(not_compiled_in("redis"))
+}
+
+#[expect(clippy::unused_async, reason = "the client comes here")]
+async fn redis(_url: &str, _options: &Options) -> Result<Reached, Error> {
+    Err(not_compiled_in("redis"))
+}
+
+fn not_compiled_in(feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported("its engine was not compiled in"))
         .with_context(format!("build weir-connect with the feature {feature:?}"))
 }
