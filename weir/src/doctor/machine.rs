@@ -7,8 +7,19 @@ use crate::files;
 use crate::settings::{SETTINGS, Settings};
 
 /// Variables that begin like settings and are none: weir's own tests and benchmarks go by them.
-const OTHER_VARIABLES: [&str; 6] =
-    ["WEIR_CONFIG", "WEIR_FULL", "WEIR_ADDR", "WEIR_PROFILE", "WEIR_SEED", "WEIR_BLESS"];
+const OTHER_VARIABLES: [&str; 11] = [
+    "WEIR_CONFIG",
+    "WEIR_URL",
+    "WEIR_TLS_CA",
+    "WEIR_DESTINATION_TOKEN",
+    "WEIR_CONSUMER",
+    "WEIR_INSTANCE",
+    "WEIR_FULL",
+    "WEIR_ADDR",
+    "WEIR_PROFILE",
+    "WEIR_SEED",
+    "WEIR_BLESS",
+];
 
 pub(super) fn versions(findings: &mut Findings) {
     let system = rustix::system::uname();

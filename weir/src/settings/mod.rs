@@ -12,6 +12,6 @@ mod table;
 mod written;
 
 pub(crate) use meaning::{DataDir, LogFormat, Settings};
-pub(crate) use parse::address;
+pub(crate) use parse::{address, bytes};
 pub(crate) use table::SETTINGS;
 pub(crate) use written::{Given, Source, Value, Written};

@@ -15,7 +15,7 @@ pub(crate) fn address(text: &str) -> Result<Option<SocketAddr>, String> {
 }
 
 /// A number of bytes, with or without a unit.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u32); 13] = [
         ("kib", 10),
         ("mib", 20),
