@@ -11,6 +11,7 @@ pub mod model;
 pub mod naive;
 pub mod properties;
 mod random;
+pub mod simulation;
 mod value;
 
 pub use naive::NaiveBroker as TestBroker;

@@ -73,8 +73,8 @@ const CHOICES: [Choice; 37] = [
     (3, |_| Op::Restart),
 ];
 
-/// A sequence that depends on its seed alone. It ends with a look at everything.
-pub(super) fn sequence(seed: u64, length: usize) -> Vec<Op> {
+/// A sequence that depends on its seed alone, with a look at everything after every so many operations and at the end.
+pub(super) fn sequence(seed: u64, length: usize, look_every: usize) -> Vec<Op> {
     let mut generator = Generator { random: Random::new(seed), highest: [0; 3] };
     let mut ops = Vec::with_capacity(length + 8);
     for group in [(0, 0), (0, 1), (1, 0), (2, 0)] {
@@ -83,6 +83,9 @@ pub(super) fn sequence(seed: u64, length: usize) -> Vec<Op> {
     }
     while ops.len() < length {
         ops.push(generator.op());
+        if ops.len() % look_every.max(1) == 0 {
+            ops.push(Op::Look);
+        }
     }
     ops.push(Op::Look);
     ops

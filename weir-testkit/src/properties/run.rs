@@ -41,13 +41,15 @@ pub struct RunOptions {
     pub sequences: u64,
     /// Operations of one.
     pub length: usize,
+    /// After how many operations everything is looked at and lag recounted, beside the looks that come by chance.
+    pub look_every: usize,
     /// How often a sequence is tried again to make it shorter.
     pub tries_max: usize,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { prefix: "run".into(), seed: 1, sequences: 100, length: 60, tries_max: 600 }
+        Self { prefix: "run".into(), seed: 1, sequences: 100, length: 60, look_every: 30, tries_max: 600 }
     }
 }
 
@@ -97,7 +99,7 @@ impl fmt::Display for Difference {
 pub async fn run(contenders: &mut [Contender], options: &RunOptions) -> Result<Summary, Box<Difference>> {
     let mut summary = Summary::default();
     for seed in options.seed..options.seed + options.sequences {
-        let ops = sequence(seed, options.length);
+        let ops = sequence(seed, options.length, options.look_every);
         let prefix = format!("{}-{seed}", options.prefix);
         let Some(parted) = trial(contenders, &prefix, &ops, &mut summary).await else { continue };
         let ops = shorten(contenders, &prefix, &ops[..=parted.step], options.tries_max).await;

@@ -2,11 +2,28 @@
 
 use std::sync::Arc;
 
+use weir_core::{Broker, SystemClock};
+use weir_engine::{Engine, Options};
+use weir_log::MemoryDisk;
 use weir_testkit::TestBroker;
 use weir_testkit::properties::{Contender, RunOptions, Summary, run};
 
 fn model() -> Contender {
     Contender { name: "model".into(), broker: Arc::new(TestBroker::manual()), restart: None }
+}
+
+/// The embedded engine on a disk in memory, which outlives a restart. It has no threads: nothing happens beside the
+/// operations.
+fn embedded() -> Contender {
+    let disk = Arc::new(MemoryDisk::new());
+    let open = move || {
+        let options = Options { background: false, ..Options::default() };
+        let engine = Engine::open(disk.clone(), Arc::new(SystemClock::new()), options)?;
+        let namespace: Arc<dyn Broker> = Arc::new(engine.namespace("default")?);
+        Ok(namespace)
+    };
+    let broker = open().unwrap();
+    Contender { name: "embedded".into(), broker, restart: None }
 }
 
 /// How many sequences: few, or with `WEIR_FULL` set, many.
@@ -33,4 +50,9 @@ fn check(mut contenders: Vec<Contender>, options: RunOptions) -> Summary {
 fn two_models_agree_and_lag_is_what_a_recount_finds() {
     let summary = check(vec![model(), model()], options(sequences(300, 3_000)));
     assert!(summary.replies * 3 > summary.operations * 2, "most operations do something: {summary:?}");
+}
+
+#[test]
+fn the_model_and_the_embedded_engine_agree() {
+    check(vec![model(), embedded()], options(sequences(200, 10_000)));
 }
