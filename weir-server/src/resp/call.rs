@@ -8,6 +8,7 @@ use weir_core::{EntryId, Error, ErrorKind, Timestamp};
 use weir_engine::{Cold, Engine, Halt, KeyCopy, KeyImage, KeyRef, Turn};
 use weir_resp::Request;
 
+use super::asks::Ask;
 use super::client::{Client, ClientNo, Closing};
 use super::command::Command;
 use super::door::Door;
@@ -37,6 +38,8 @@ pub(crate) enum Stop {
     Outside(Outside),
     /// There is nothing to answer yet: the client waits.
     Wait(Box<Wait>),
+    /// The answer comes from a call of the broker traits, which begins when the turn is over.
+    Ask(Box<Ask>),
     /// There is nothing to answer before everything so far is on the disk, or so many milliseconds are over; zero =
     /// without end.
     Flush(u64),

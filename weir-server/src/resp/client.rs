@@ -11,6 +11,7 @@ use weir_engine::{Ahead, NamespaceNo, WaiterId, WatchId};
 use weir_resp::Proto;
 
 use super::acl::User;
+use super::asks::Asking;
 use super::call::Fetched;
 use super::reply::ReadRequest;
 
@@ -156,6 +157,8 @@ pub(crate) struct Client {
     pub(crate) blocked: Option<Box<Blocked>>,
     /// Whether it waits for the disk to have what was written so far.
     pub(crate) is_flushing: bool,
+    /// The call of the broker traits that it waits for.
+    pub(crate) asking: Option<Asking>,
     /// Whether its next command waits for the end of a pause.
     pub(crate) is_postponed: bool,
     /// Whether it is not to be disconnected for the memory it holds.
@@ -208,6 +211,7 @@ impl Client {
             watched: Watched::default(),
             blocked: None,
             is_flushing: false,
+            asking: None,
             is_postponed: false,
             is_kept: false,
             leaves_no_trace: false,
@@ -238,8 +242,9 @@ impl Client {
         let multi = self.multi.as_ref().map_or(0, |multi| multi.queued.capacity());
         let blocked = self.blocked.as_ref().map_or(0, |blocked| blocked.request_bytes);
         let fetched = self.fetched.as_ref().map_or(0, |fetched| fetched.heap_bytes());
+        let asking = self.asking.map_or(0, |asking| asking.bytes);
         let read = self.ahead.heap_bytes() + fetched;
-        names + multi + blocked + read + self.watched.bytes + self.subscription_bytes
+        names + multi + blocked + asking + read + self.watched.bytes + self.subscription_bytes
     }
 
     /// One of its answers was rendered or begun; `pending` is the weight of those begun. What others weigh that wait for
@@ -256,9 +261,18 @@ impl Client {
         }
     }
 
+    /// Whether it waits for entries, so that nothing comes of it when it goes.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.blocked.is_some() || self.asking.is_some_and(|asking| asking.waits)
+    }
+
     /// Whether its next command may be executed now.
     pub(crate) fn may_run(&self) -> bool {
-        let is_free = self.blocked.is_none() && !self.is_flushing && !self.is_aside && !self.is_postponed;
+        let is_free = self.blocked.is_none()
+            && self.asking.is_none()
+            && !self.is_flushing
+            && !self.is_aside
+            && !self.is_postponed;
         is_free && self.closing == Closing::No && self.owed <= OWED_MAX
     }
 }

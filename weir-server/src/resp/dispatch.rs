@@ -113,6 +113,7 @@ fn settle(door: &mut Door, turn: &mut Turn<'_>, who: ClientNo, answer: Answer) -
         Err(Stop::Fetch(fetching)) => return Err(Pause::Fetch(fetching)),
         Err(Stop::Outside(what)) => return Err(Pause::Outside(what)),
         Err(Stop::Wait(wait)) => block(door, turn, who, *wait),
+        Err(Stop::Ask(ask)) => door.begin_ask(who, *ask),
         Err(Stop::Flush(timeout)) => wait_for_flush(door, who, timeout),
         Err(stop) => door.answer(who, refusal(stop)),
     }
@@ -305,7 +306,7 @@ fn refusal(stop: Stop) -> Reply {
     match stop {
         Stop::Refused(text) => Reply::Error(text),
         Stop::Engine(error) => Reply::Error(errors::text(&error)),
-        Stop::Cold(_) | Stop::Fetch(_) | Stop::Outside(_) | Stop::Wait(_) | Stop::Flush(_) => {
+        Stop::Cold(_) | Stop::Fetch(_) | Stop::Outside(_) | Stop::Wait(_) | Stop::Ask(_) | Stop::Flush(_) => {
             Reply::error("ERR the command cannot wait inside a transaction")
         }
     }

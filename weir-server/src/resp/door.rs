@@ -9,6 +9,7 @@ use weir_engine::{Engine, Mark, NamespaceNo, Turn};
 use weir_resp::Proto;
 
 use super::acl::{self, Acl, Refusal, User};
+use super::asks::{Ask, Asking, Asks};
 use super::call::Fetched;
 use super::client::{Blocked, Client, ClientNo, Clients, Closing, Replies};
 use super::commands::client_list;
@@ -91,6 +92,7 @@ pub(crate) struct Door {
     /// Messages that the command at hand has caused; they follow its answer.
     pub(crate) messages: Vec<(ClientNo, Reply)>,
     pub(crate) channels: Channels,
+    pub(crate) asks: Asks,
     pub(crate) pause: Option<Pause>,
     /// Clients that wait for a flush, each once.
     pub(crate) flush_waits: Vec<FlushWait>,
@@ -130,7 +132,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(config: Config, asks: Asks, clock: Arc<dyn Clock>) -> Self {
         let started = clock.elapsed();
         let acl = Acl::new(config.password.as_deref().map(str::as_bytes));
         Self {
@@ -144,6 +146,7 @@ impl Door {
             outbox_bytes: 0,
             messages: Vec::new(),
             channels: Channels::default(),
+            asks,
             pause: None,
             flush_waits: Vec::new(),
             postponed: Vec::new(),
@@ -251,6 +254,39 @@ impl Door {
         self.timers.remove(&blocked, no);
         self.woken.push(no);
         Some(blocked)
+    }
+
+    /// Begins a call of the broker traits for a client.
+    pub(crate) fn begin_ask(&mut self, who: ClientNo, ask: Ask) {
+        self.client(who).asking = Some(Asking { bytes: ask.bytes, waits: ask.waits });
+        self.asks.begin(who, ask);
+    }
+
+    /// Answers the clients whose calls have ended; whether there were some. No turn may be held.
+    pub(crate) fn answer_asks(&mut self) -> bool {
+        let answers = self.asks.poll();
+        for (who, reply) in &answers {
+            debug_assert!(self.client(*who).asking.is_some(), "a call without a client: {reply:?}");
+        }
+        let is_any = !answers.is_empty();
+        for (who, reply) in answers {
+            self.client(who).asking = None;
+            self.woken.push(who);
+            self.answer(who, reply);
+        }
+        is_any
+    }
+
+    /// Ends a client's call that waits for entries; the caller answers it. `false` when there is none.
+    pub(crate) fn end_ask(&mut self, who: ClientNo) -> bool {
+        let client = self.client(who);
+        let is_waiting = client.asking.is_some_and(|asking| asking.waits);
+        if is_waiting {
+            client.asking = None;
+            self.asks.end(who);
+            self.woken.push(who);
+        }
+        is_waiting
     }
 
     /// Notes what those wait for who have asked for a flush in the turns so far; answers a mark that is still to be
@@ -374,6 +410,9 @@ impl Door {
             self.postponed.retain(|who| *who != no);
         }
         client.watched.take().for_each(|watch| turn.unwatch(watch));
+        if client.asking.take().is_some() {
+            self.asks.end(no);
+        }
         if let Some(blocked) = client.blocked.take() {
             turn.cancel(blocked.waiter);
             self.timers.remove(&blocked, no);

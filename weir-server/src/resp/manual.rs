@@ -13,7 +13,8 @@ Everything that weir answers to Redis clients. This page is made from the comman
 write it anew with `WEIR_BLESS=1 cargo test -p weir-server`.
 
 Streams are complete; around them stand the commands that clients and operators need, and small strings. Everything
-else is answered with the usual `ERR unknown command`.
+else is answered with the usual `ERR unknown command`. `WEIR.*` is weir's own: groups with policies, delayed retries, dead
+letters, retention; [semantics.md](semantics.md) says what they promise.
 ";
 
 /// The text of the page.
@@ -38,7 +39,9 @@ fn line(page: &mut String, row: &Command) {
     let words = row.name.replace('|', " ").to_ascii_uppercase();
     // A bar would end the cell.
     let syntax = format!("{words} {}", row.syntax).trim_end().replace('|', "\\|");
-    writeln!(page, "| `{syntax}` | {} | {} |", row.summary, row.since).unwrap();
+    // What is weir's own came with no Redis.
+    let since = if row.group == "weir" { "–" } else { row.since };
+    writeln!(page, "| `{syntax}` | {} | {since} |", row.summary).unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! * A client that is slow, silent or hostile costs bounded memory and nobody else's time.
 
 mod acl;
+mod asks;
 mod call;
 mod client;
 mod command;

@@ -13,6 +13,7 @@ use mio::{Events, Poll, Token, Waker};
 use weir_core::{Clock, Error};
 use weir_engine::{Engine, Turn};
 
+use super::asks::Asks;
 use super::client::{Client, ClientNo, Closing, Peer};
 use super::config::Config;
 use super::dispatch;
@@ -123,6 +124,7 @@ impl Server {
                 drop(bell.waker.wake());
             }
         }));
+        let asks = Asks::new(&engine, waker.clone()).map_err(io::Error::other)?;
         Ok(Self {
             readers: Readers::new(engine.clone(), waker.clone()),
             held: Held::new(waker.clone()),
@@ -130,7 +132,7 @@ impl Server {
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
-            door: Door::new(Config { bind, port, ..config }, clock.clone()),
+            door: Door::new(Config { bind, port, ..config }, asks, clock.clone()),
             links: Vec::new(),
             pool: Pool::default(),
             batch: Batch::default(),
@@ -326,8 +328,7 @@ impl Server {
                 Received::Closed => link.is_finished = true,
                 // Behind a read that waits nothing is executed, so the end behind a full buffer would never be read.
                 Received::Full => {
-                    let is_blocked =
-                        self.door.clients.get(*who).is_some_and(|client| client.blocked.is_some());
+                    let is_blocked = self.door.clients.get(*who).is_some_and(Client::is_waiting);
                     link.is_finished |= link.is_ending && is_blocked;
                 }
             }
@@ -411,6 +412,8 @@ impl Server {
         // A reader that has gone must not be given anything.
         let gone: Vec<ClientNo> =
             self.door.leaving.iter().copied().filter(|who| self.is_blocked(*who)).collect();
+        gone.iter().for_each(|who| self.door.asks.end(*who));
+        self.door.asks.sweep();
         let request_max = self.door.config.limits.request_bytes;
         let decode_limits =
             weir_resp::Limits { request_max, bulk_max: request_max, ..weir_resp::Limits::DEFAULT };
@@ -442,7 +445,7 @@ impl Server {
     }
 
     fn is_blocked(&self, who: ClientNo) -> bool {
-        self.door.clients.get(who).is_some_and(|client| client.blocked.is_some())
+        self.door.clients.get(who).is_some_and(Client::is_waiting)
     }
 
     // ---- writing -----------------------------------------------------------------------------------------------
@@ -526,8 +529,9 @@ impl Server {
                 continue;
             }
             // Who sends no more is answered all the same; it comes here again when there is no more to execute or send.
-            let may_go_on = closing == Closing::No && client.blocked.is_none();
-            let has_work = may_go_on && (link.can_decode() || client.is_flushing);
+            let may_go_on = closing == Closing::No && !client.is_waiting();
+            let is_answered_soon = client.is_flushing || client.asking.is_some();
+            let has_work = may_go_on && (link.can_decode() || is_answered_soon);
             if closing != Closing::Now && (has_work || !link.is_settled()) {
                 continue;
             }
@@ -541,6 +545,8 @@ impl Server {
             self.door.release(who, &mut turn);
             self.door.clients.remove(who);
         }
+        drop(turn);
+        self.door.asks.sweep();
         self.door.leaving = staying;
     }
 
@@ -560,7 +566,10 @@ impl Server {
             self.round();
             self.send();
             self.disconnect();
-            let waits = !self.readers.is_idle() || !self.held.is_empty() || !self.door.flush_waits.is_empty();
+            let waits = self.door.asks.has_work()
+                || !self.readers.is_idle()
+                || !self.held.is_empty()
+                || !self.door.flush_waits.is_empty();
             let is_idle = self.queue.is_empty() && !waits;
             let is_done = is_idle && self.links.iter().flatten().all(|link| link.is_settled());
             if is_done || self.clock.elapsed() >= until {

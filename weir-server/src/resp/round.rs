@@ -87,7 +87,9 @@ impl<'a> Round<'a> {
         while let Some(round) = self.held.take_settled(self.engine) {
             self.release(round);
         }
-        let needs_turn = self.end_flush_waits() || needs_turn;
+        // What is answered here leaves with the round.
+        let is_answered = self.door.answer_asks();
+        let needs_turn = self.end_flush_waits() || is_answered || needs_turn;
         let (mut executed, mut crowd) = (0, Crowd::Nobody);
         let mut wants_first = needs_turn;
         loop {
@@ -102,6 +104,7 @@ impl<'a> Round<'a> {
                     first(door, turn);
                 }
             });
+            self.door.answer_asks();
             self.requeue();
             if executed >= self.door.config.limits.round_commands || has_much_to_tell(self.door) {
                 break;

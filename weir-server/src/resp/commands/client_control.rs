@@ -81,6 +81,7 @@ fn unblock(call: &mut Call<'_, '_>) -> Answer {
             call.turn.cancel(blocked.waiter);
             Reply::NullArray
         }
+        None if call.door.end_ask(who) => Reply::Array(Vec::new()),
         None if call.door.end_flush_wait(who) => Reply::Array(vec![Reply::Int(0), Reply::Int(0)]),
         None => return Ok(Reply::flag(false)),
     };

@@ -220,7 +220,7 @@ fn flags(door: &Door, who: ClientNo, client: &Client) -> String {
         (door.monitors.contains(&who), 'O'),
         (client.subscriptions > 0, 'P'),
         (client.multi.is_some(), 'x'),
-        (client.blocked.is_some() || client.is_flushing || client.is_postponed, 'b'),
+        (client.is_waiting() || client.is_flushing || client.is_postponed, 'b'),
         (client.closing == Closing::AfterReplies, 'c'),
         (client.closing == Closing::Now, 'A'),
         (matches!(client.peer, Peer::Unix), 'U'),

@@ -23,6 +23,7 @@ mod server;
 mod slowlog;
 mod strings;
 mod transaction;
+mod weir;
 mod xack;
 mod xadd;
 mod xautoclaim;
@@ -147,6 +148,37 @@ static FAMILIES: &[&[&Command]] = &[
         &transaction::MULTI,
         &transaction::UNWATCH,
         &transaction::WATCH,
+    ],
+    &[
+        &weir::ADD,
+        &weir::ADDBATCH,
+        &weir::AUTOCLAIM,
+        &weir::CLAIM,
+        &weir::CONSUMER,
+        &weir::DEL,
+        &weir::DELENTRIES,
+        &weir::DLQ,
+        &weir::EXTEND,
+        &weir::GROUP,
+        &weir::HEAD,
+        &weir::INFO,
+        &weir::LAG,
+        &weir::LOST,
+        &weir::NACK,
+        &weir::NAMESPACES,
+        &weir::PAUSE,
+        &weir::PENDING,
+        &weir::READ,
+        &weir::READGROUP,
+        &weir::RELEASE,
+        &weir::RESTORE,
+        &weir::RESUME,
+        &weir::RETENTION,
+        &weir::SEEK,
+        &weir::SETTLE,
+        &weir::STREAMS,
+        &weir::TERM,
+        &weir::TRIM,
     ],
     &[
         &xack::XACK,
