@@ -5,7 +5,10 @@ mod claiming;
 mod dead_letters;
 mod delivering;
 mod failing;
+mod filters;
 mod groups;
+mod lag;
+mod lanes;
 mod moving;
 mod pending;
 mod reading;
@@ -56,6 +59,12 @@ pub(super) static ALL: &[&[Case]] = &[
     dead_letters::LISTING,
     dead_letters::REDRIVING,
     dead_letters::PURGING,
+    lanes::ORDER,
+    lanes::PARKING,
+    filters::CONDITIONS,
+    filters::PASSING,
+    lag::COUNTS,
+    lag::AGES,
 ];
 
 /// Puts a story into the form in which a case keeps it.
