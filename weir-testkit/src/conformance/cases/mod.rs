@@ -7,6 +7,7 @@ mod delivering;
 mod failing;
 mod filters;
 mod groups;
+mod keeping;
 mod lag;
 mod lanes;
 mod moving;
@@ -65,6 +66,11 @@ pub(super) static ALL: &[&[Case]] = &[
     filters::PASSING,
     lag::COUNTS,
     lag::AGES,
+    keeping::TRIMS,
+    keeping::GUARD,
+    keeping::RETENTION,
+    keeping::LOST,
+    keeping::ALERTS,
 ];
 
 /// Puts a story into the form in which a case keeps it.
