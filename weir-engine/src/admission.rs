@@ -14,6 +14,7 @@ use weir_log::Lsn;
 use crate::block::BLOCK_MAX;
 use crate::group::{Group, NO_CONSUMER};
 use crate::record::{EntryRecord, GroupRef, KeyedRow, Record, Removal};
+use crate::retention::Measure;
 use crate::state::{Key, State, Value};
 use crate::stream::{Stream, run_mask};
 
@@ -87,7 +88,12 @@ impl Stream {
                     && entries_added.is_none_or(|added| added >= self.len)
             }
             // The node that is carried over is an estimate, which fits every stream.
-            Record::Idempotence { .. } | Record::IdempotentId { .. } | Record::Carried { .. } => true,
+            Record::Idempotence { .. }
+            | Record::IdempotenceRaised { .. }
+            | Record::IdempotentId { .. }
+            | Record::Carried { .. }
+            | Record::Retention { .. } => true,
+            Record::Measured { upto, rows, .. } => self.admits_measures(*upto, rows),
             Record::GroupNew { at, name, .. } => {
                 at.group < u32::MAX
                     && self
@@ -127,6 +133,15 @@ impl Stream {
             }),
             _ => false,
         }
+    }
+
+    /// Whether measures name positions in order, none of which is to come.
+    fn admits_measures(&self, upto: u64, rows: &[Measure]) -> bool {
+        let known = self.keeping.as_ref().and_then(|keeping| keeping.measures.as_ref()).map_or(0, |m| m.upto);
+        let ascending = rows.windows(2).all(|pair| pair[0].pos < pair[1].pos);
+        let inside =
+            rows.first().is_none_or(|row| row.pos >= known) && rows.last().is_none_or(|row| row.pos < upto);
+        ascending && inside && upto <= self.next_pos
     }
 
     fn group_at(&self, at: &GroupRef) -> Option<&crate::group::Group> {

@@ -18,6 +18,7 @@ use crate::api::{Cold, EntryRef};
 use crate::block::Block;
 use crate::blocks::OVERHEAD;
 use crate::engine::{Engine, log_error};
+use crate::filter::{Judging, Verdicts};
 use crate::record::{EntryRecord, Record};
 use crate::scan::{Scan, ScanOf};
 use crate::stream::plain_len;
@@ -36,19 +37,22 @@ pub(crate) const WIDE_BLOCKS: usize = 64;
 pub struct Missing {
     pub(crate) blocks: Vec<Lsn>,
     pub(crate) scans: Vec<Scan>,
-    /// Entries whose size is wanted.
+    /// Entries whose size or append time is wanted.
     pub(crate) sizes: Vec<Lsn>,
+    /// Entries that filters have to judge.
+    pub(crate) judging: Vec<Judging>,
 }
 
 impl Missing {
     fn names_something(&self) -> bool {
-        !(self.blocks.is_empty() && self.scans.is_empty() && self.sizes.is_empty())
+        !(self.blocks.is_empty() && self.scans.is_empty() && self.sizes.is_empty() && self.judging.is_empty())
     }
 
     /// Whether that is enough for one look.
     pub(crate) fn is_full(&self) -> bool {
         let scanned: usize = self.scans.iter().map(Scan::blocks).sum();
-        self.blocks.len() + scanned + self.sizes.len() >= LOOK_MAX
+        let judged: usize = self.judging.iter().map(|judging| judging.extent().0).sum();
+        self.blocks.len() + scanned + self.sizes.len() + judged >= LOOK_MAX
     }
 }
 
@@ -71,6 +75,7 @@ impl Cold {
         own.blocks.extend(other.blocks.into_iter().skip(usize::from(repeated)));
         own.scans.extend(other.scans);
         own.sizes.extend(other.sizes);
+        own.judging.extend(other.judging);
         !own.is_full()
     }
 }
@@ -124,6 +129,21 @@ pub(crate) fn gather<T>(each: impl Iterator<Item = Result<T, Cold>>) -> Result<V
     colds.end().map(|()| found)
 }
 
+/// What an entry's record says beside its fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// Bytes of names and values.
+    pub(crate) bytes: u64,
+    /// When it was appended, in milliseconds since the Unix epoch.
+    pub(crate) at: u64,
+}
+
+impl Measured {
+    pub(crate) fn of(record: &EntryRecord<'_>) -> Self {
+        Self { bytes: plain_len(&record.fields), at: record.at }
+    }
+}
+
 /// What was read for one request. Empty at first; costs nothing then.
 #[derive(Debug, Default)]
 pub struct Ahead(Option<Box<Held>>);
@@ -132,7 +152,8 @@ pub struct Ahead(Option<Box<Held>>);
 struct Held {
     blocks: HashMap<Lsn, Arc<Block>, foldhash::fast::FixedState>,
     scanned: Vec<(ScanOf, Vec<EntryRef>)>,
-    sizes: HashMap<Lsn, u64, foldhash::fast::FixedState>,
+    sizes: HashMap<Lsn, Measured, foldhash::fast::FixedState>,
+    verdicts: Verdicts,
     /// Blocks that were taken back between the turn that named them and the look. No later turn names them again.
     gone: HashSet<Lsn, foldhash::fast::FixedState>,
     /// Whether what was appended when the request was first asked is written.
@@ -153,8 +174,14 @@ impl Ahead {
         Some(&refs[..refs.len().min(most)])
     }
 
-    pub(crate) fn size(&self, lsn: Lsn) -> Option<u64> {
+    /// Size and append time of an entry.
+    pub(crate) fn measured(&self, lsn: Lsn) -> Option<Measured> {
         self.0.as_ref()?.sizes.get(&lsn).copied()
+    }
+
+    /// What a filter says of an entry.
+    pub(crate) fn verdict(&self, serial: u64, lsn: Lsn) -> Option<bool> {
+        self.0.as_ref()?.verdicts.get(&(serial, lsn)).copied()
     }
 
     pub(crate) fn blocks(&self) -> usize {
@@ -193,7 +220,7 @@ impl Held {
         deltas
             + self.blocks.len() * OVERHEAD
             + refs * size_of::<EntryRef>()
-            + places * size_of::<(Lsn, u64)>()
+            + places * size_of::<(Lsn, Measured)>()
     }
 
     /// Notes that a block is gone, the first time.
@@ -222,6 +249,7 @@ impl Engine {
                 ahead.held().is_written = true;
                 Ok(())
             }
+            Cold::Again => Ok(()),
             Cold::Room(bytes) => {
                 log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
@@ -237,8 +265,9 @@ impl Engine {
         }
         missing.blocks.sort_unstable();
         missing.blocks.dedup();
-        let scans = missing.scans.iter().filter_map(Scan::last);
-        let last = missing.blocks.iter().chain(&missing.sizes).copied().chain(scans).max();
+        let others = missing.scans.iter().filter_map(Scan::last);
+        let others = others.chain(missing.judging.iter().filter_map(|judging| judging.extent().1));
+        let last = missing.blocks.iter().chain(&missing.sizes).copied().chain(others).max();
         if last.is_some_and(|last| last >= log.written()) {
             log.flush_submitted(Level::Written).map_err(log_error)?;
         }
@@ -256,6 +285,11 @@ impl Engine {
             }
         }
         read_sizes(log, &missing.sizes, held)?;
+        // Who asked for those before has taken them over.
+        held.verdicts.clear();
+        for judging in &missing.judging {
+            judging.resolve(log, &mut held.verdicts).map_err(read_error)?;
+        }
         held.bytes = held.weigh();
         Ok(())
     }
@@ -293,15 +327,15 @@ fn read_sizes(log: &Log, lsns: &[Lsn], held: &mut Held) -> Result<(), Error> {
     while done < lsns.len() {
         let from = done;
         let read = log.read_many(&lsns[from..], &mut |nth, body| {
-            let size = EntryRecord::decode(body).map_or(0, |record| plain_len(&record.fields));
-            held.sizes.insert(lsns[from + nth], size);
+            let measured = EntryRecord::decode(body).map(|record| Measured::of(&record));
+            held.sizes.insert(lsns[from + nth], measured.unwrap_or_default());
             done = from + nth + 1;
             ControlFlow::Continue(())
         });
         match read {
             Ok(()) => break,
             Err(ReadError::Gone(_)) => {
-                held.sizes.insert(lsns[done], 0);
+                held.sizes.insert(lsns[done], Measured::default());
                 done += 1;
             }
             Err(error) => return Err(read_error(error)),

@@ -40,6 +40,8 @@ pub enum Cold {
     Room(u64),
     /// Write what was appended, so that it can be read.
     Unwritten,
+    /// Nothing: the request goes on in another turn, so that others have theirs.
+    Again,
 }
 
 impl From<Cold> for Halt {
@@ -200,6 +202,10 @@ pub enum ReadFrom {
     After(EntryId),
     /// The newest entry there is (`+`).
     Newest,
+    /// Entries from this position on.
+    Position(u64),
+    /// Entries from the first on that was appended at this time or later, in milliseconds since the epoch.
+    Time(u64),
 }
 
 /// How much a read answers.

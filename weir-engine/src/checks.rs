@@ -57,6 +57,7 @@ impl Stream {
         check(self.entries_added >= self.len, say, || {
             format!("{} entries were ever added, {} are there", self.entries_added, self.len)
         });
+        self.check_keeping(say);
         let closed = self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.closed);
         check(closed.len() <= CLOSED_NODES_MAX, say, || format!("{} closed nodes", closed.len()));
         for node in closed.iter().chain([&self.node]) {
@@ -64,6 +65,22 @@ impl Stream {
                 format!("a node has lost {} of {} entries", node.deleted, node.count)
             });
         }
+    }
+
+    /// Checks that every live entry is measured, where limits need that.
+    fn check_keeping(&self, say: &mut Say<'_>) {
+        let Some(keeping) = &self.keeping else { return };
+        let measured = keeping.measures.as_ref().map(|measures| (measures.upto, measures.totals().0));
+        let needs = keeping.retention.as_ref().is_some_and(crate::retention::Keeping::needs_measures);
+        check(measured.is_none_or(|(upto, _)| upto <= self.next_pos), say, || {
+            "entries are measured that are to come".into()
+        });
+        check(!needs || measured.is_some_and(|(upto, _)| upto == self.next_pos), say, || {
+            format!("limits on bytes or age hold, entries are measured up to {measured:?}")
+        });
+        check(measured.is_none_or(|(upto, live)| upto < self.next_pos || live == self.len), say, || {
+            format!("{measured:?} entries are measured, {} are there", self.len)
+        });
     }
 
     fn mask_at(&self, first_pos: u64) -> Option<u128> {

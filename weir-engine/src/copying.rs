@@ -18,6 +18,7 @@ use crate::api::{EntryRef, Halt, KeyRef};
 use crate::core::{Core, Found};
 use crate::engine::{Engine, log_error};
 use crate::group::Group;
+use crate::idempotence::Known;
 use crate::node::Node;
 use crate::reading::{Place, ROWS_PER_RECORD};
 use crate::record::{
@@ -481,6 +482,7 @@ impl Core {
             node_start,
             fields,
             idempotent: None,
+            by_time: false,
         };
         self.commit_to(found, &Record::Entry(record));
     }
@@ -526,7 +528,7 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
     put(out, counters.1);
     let known: Vec<_> = stream.idempotence.iter().flat_map(|idempotence| idempotence.iter()).collect();
     put(out, known.len() as u64);
-    for (producer, iid, id) in known {
+    for (producer, iid, Known { id, .. }) in known {
         put_bytes(out, producer);
         put_bytes(out, iid);
         put_id(out, id);

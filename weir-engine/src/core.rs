@@ -66,6 +66,8 @@ pub struct Core {
     pub(crate) events: Vec<KeyEvent>,
     /// Keys that expiry removed.
     pub(crate) expired_keys: u64,
+    /// Numbers for what is told apart within this run of the engine.
+    serials: u64,
     pub(crate) counts_lookups: bool,
     pub(crate) lookups: Lookups,
 }
@@ -104,6 +106,7 @@ impl Core {
             events_wanted: false,
             events: Vec::new(),
             expired_keys: 0,
+            serials: 0,
             counts_lookups: false,
             lookups: Lookups::default(),
         }
@@ -139,6 +142,12 @@ impl Core {
     #[must_use]
     pub fn now_micros(&self) -> u64 {
         self.now_micros
+    }
+
+    /// A number that was not given before in this run of the engine.
+    pub(crate) fn next_serial(&mut self) -> u64 {
+        self.serials += 1;
+        self.serials
     }
 
     // ---- transactions ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::engine::{Engine, log_error};
 use crate::group::{Group, NO_CONSUMER};
+use crate::idempotence::Known;
 use crate::record::EntryRecord;
 use crate::state::{Key, Value};
 use crate::stream::{Span, Stream};
@@ -124,6 +125,7 @@ fn dump_key(key: &Key, log: &Log) -> Option<String> {
             dump_counters(stream, &mut text);
             dump_entries(stream, log, &mut text)?;
             dump_idempotence(stream, &mut text);
+            dump_keeping(stream, &mut text);
             stream.groups().for_each(|group| dump_group(group, &mut text));
         }
     }
@@ -174,8 +176,19 @@ fn dump_idempotence(stream: &Stream, text: &mut String) {
     put(text, format_args!(" idempotence {} s {} ids", limits.duration_s, limits.ids_max));
     let Some(idempotence) = &stream.idempotence else { return text.push('\n') };
     put(text, format_args!(" added {}\n", idempotence.added));
-    for (producer, iid, id) in idempotence.iter() {
-        put(text, format_args!(" producer {} {} is {id}\n", shown(producer), shown(iid)));
+    for (producer, iid, known) in idempotence.iter() {
+        let Known { id, since } = known;
+        put(text, format_args!(" producer {} {} is {id} since {since}\n", shown(producer), shown(iid)));
+    }
+}
+
+fn dump_keeping(stream: &Stream, text: &mut String) {
+    let Some(keeping) = &stream.keeping else { return };
+    put(text, format_args!(" keeps {:?} told {}", keeping.retention, keeping.told));
+    let measures = keeping.measures.as_ref();
+    put(text, format_args!(" measured up to {:?}\n", measures.map(|measures| measures.upto)));
+    for row in measures.iter().flat_map(|measures| measures.iter()) {
+        put(text, format_args!("  {} has {} bytes since {}\n", row.pos, row.bytes, row.at));
     }
 }
 

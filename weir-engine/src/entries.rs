@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{EntryId, ErrorKind, Expected};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ahead::gather;
@@ -26,7 +26,21 @@ impl Core {
     /// [`ErrorKind::IdNotGreater`], [`ErrorKind::EntryTooLarge`], [`ErrorKind::LimitReached`],
     /// [`ErrorKind::DiskFull`], in this order.
     pub fn append(&mut self, key: KeyRef<'_>, request: &Append<'_>) -> Result<Appended, Halt> {
-        if request.id == NewId::Exact(EntryId::MIN) {
+        self.append_as(key, request, &Terms::default())
+    }
+
+    /// As [`Core::append`], on terms.
+    ///
+    /// # Errors
+    /// As [`Core::append`]; [`ErrorKind::VersionMismatch`].
+    pub fn append_as(
+        &mut self,
+        key: KeyRef<'_>,
+        request: &Append<'_>,
+        terms: &Terms,
+    ) -> Result<Appended, Halt> {
+        // Redis says so before it looks at the key.
+        if request.id == NewId::Exact(EntryId::MIN) && terms.expected == Expected::Any {
             return Err(ErrorKind::IdZero.into());
         }
         let found = self.find_stream(key)?;
@@ -40,27 +54,34 @@ impl Core {
         {
             return Ok(Appended::Duplicate(id));
         }
+        self.check_version(found, terms.expected)?;
         let id = next_id(found.map(|f| self.stream(f).last_id), request.id, self.now.0)?;
         let fields = Fields::Slices(request.fields);
         let plain = plain_len(&fields);
-        self.check_entry(key, request, plain)?;
+        self.check_entry(key, request.fields.len(), plain)?;
         if found.is_none() {
             self.check_new_key()?;
         }
         if let Some((producer, iid)) = idempotent {
             self.check_producer(found, producer, iid)?;
         }
-        if let (Some(found), Some(trim)) = (found, &request.trim) {
-            // What the trim will look at is made warm before anything changes.
-            plan_trim(self.stream(found), &self.blocks, trim)?;
+        if let Some(found) = found {
+            // What the trims will look at is made warm before anything changes.
+            if let Some(trim) = &request.trim {
+                self.judge_required(found, 1)?;
+                self.plan_guarded(found, trim)?;
+            }
+            self.warm_retention(found, 1, plain)?;
         }
         self.check_room(plain)?;
         self.tie();
-        let added = self.write_entry(key, found, (id, fields, plain), idempotent);
+        let new = NewEntry { id, fields, plain, idempotent, by_time: terms.remembers };
+        let added = self.write_entry(key, found, new);
         let trimmed = match &request.trim {
             None => Ok(0),
             Some(trim) => self.trim_found(key, added, trim),
         };
+        self.keep_to_limits(key, added);
         self.untie();
         self.touched(key);
         self.signal(key);
@@ -72,9 +93,8 @@ impl Core {
         Ok(Appended::Added { id, trimmed })
     }
 
-    fn check_entry(&self, key: KeyRef<'_>, request: &Append<'_>, plain: u64) -> Result<(), Halt> {
+    pub(crate) fn check_entry(&self, key: KeyRef<'_>, strings: usize, plain: u64) -> Result<(), Halt> {
         let limits = &self.options.limits;
-        let strings = request.fields.len();
         let record_max = self.appender.max_record().saturating_sub(RECORD_OVERHEAD + 2 * limits.name_bytes);
         let bytes_max = limits.entry_bytes.min(record_max) as u64;
         if plain.saturating_add(5 * strings as u64) > bytes_max {
@@ -86,7 +106,7 @@ impl Core {
         self.check_name(key.name)
     }
 
-    fn find_idempotent(&mut self, found: Found, producer: &[u8], iid: &[u8]) -> Option<EntryId> {
+    pub(crate) fn find_idempotent(&mut self, found: Found, producer: &[u8], iid: &[u8]) -> Option<EntryId> {
         let now = self.now.0;
         let stream = self.stream_mut(found);
         let limits = stream.idempotence_limits;
@@ -96,15 +116,13 @@ impl Core {
         Some(id)
     }
 
-    fn write_entry(
-        &mut self,
-        key: KeyRef<'_>,
-        found: Option<Found>,
-        (id, fields, plain): (EntryId, Fields<'_>, u64),
-        idempotent: Option<(&[u8], &[u8])>,
-    ) -> Found {
+    /// Adds an entry that was checked, to a stream that is made where there is none.
+    pub(crate) fn write_entry(&mut self, key: KeyRef<'_>, found: Option<Found>, new: NewEntry<'_>) -> Found {
         let found = found.unwrap_or_else(|| self.make_stream(key));
-        let (node_start, seal) = self.stream(found).next_block(plain, self.options.nodes);
+        if new.by_time && new.idempotent.is_some() {
+            self.remember_longer(found);
+        }
+        let (node_start, seal) = self.stream(found).next_block(new.plain, self.options.nodes);
         if seal {
             self.seal_tail(found);
         }
@@ -114,13 +132,16 @@ impl Core {
             key: entry.no,
             pos: self.stream(found).next_pos,
             gpos: space.next_gpos,
-            id,
+            id: new.id,
             at: self.now.0.max(space.last_at),
             node_start,
-            fields,
-            idempotent,
+            fields: new.fields,
+            idempotent: new.idempotent,
+            by_time: new.by_time,
         };
+        let judged = (record.pos, record.at);
         self.commit_to(found, &Record::Entry(record));
+        self.judge_new(found, judged, &new.fields);
         found
     }
 
@@ -143,7 +164,8 @@ impl Core {
     /// [`ErrorKind::WrongType`].
     pub fn trim(&mut self, key: KeyRef<'_>, trim: &Trim) -> Result<u64, Halt> {
         let Some(found) = self.find_stream(key)? else { return Ok(0) };
-        plan_trim(self.stream(found), &self.blocks, trim)?;
+        self.judge_required(found, 1)?;
+        self.plan_guarded(found, trim)?;
         self.check_writable(false)?;
         self.tie();
         let removed = self.trim_found(key, found, trim);
@@ -155,9 +177,9 @@ impl Core {
         Ok(removed)
     }
 
-    fn trim_found(&mut self, key: KeyRef<'_>, found: Found, trim: &Trim) -> Result<u64, Halt> {
+    pub(crate) fn trim_found(&mut self, key: KeyRef<'_>, found: Found, trim: &Trim) -> Result<u64, Halt> {
         let before = self.blocks.read_on_the_spot(true);
-        let plan = plan_trim(self.stream(found), &self.blocks, trim);
+        let plan = self.plan_guarded(found, trim);
         self.blocks.read_on_the_spot(before);
         let plan = plan?;
         let removed = plan.removal.removed;
@@ -307,9 +329,32 @@ impl Core {
     }
 }
 
+/// On what terms an entry is appended, beyond what Redis knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// What the end of the stream has to be.
+    pub expected: Expected,
+    /// Whether the stream is to remember its producers as [`weir_core::Producer`] promises, not as Redis does.
+    pub remembers: bool,
+}
+
+/// An entry that may be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewEntry<'a> {
+    pub(crate) id: EntryId,
+    pub(crate) fields: Fields<'a>,
+    /// Bytes of names and values.
+    pub(crate) plain: u64,
+    pub(crate) idempotent: Option<(&'a [u8], &'a [u8])>,
+    pub(crate) by_time: bool,
+}
+
 /// The ID a new entry gets.
-fn next_id(last: Option<EntryId>, wanted: NewId, now: u64) -> Result<EntryId, Halt> {
+pub(crate) fn next_id(last: Option<EntryId>, wanted: NewId, now: u64) -> Result<EntryId, Halt> {
     let last = last.unwrap_or(EntryId::MIN);
+    if wanted == NewId::Exact(EntryId::MIN) {
+        return Err(ErrorKind::IdZero.into());
+    }
     if last == EntryId::MAX {
         return Err(ErrorKind::StreamExhausted.into());
     }
@@ -370,7 +415,11 @@ pub(crate) fn is_referenced(stream: &Stream, id: EntryId) -> bool {
 }
 
 /// Decides a trim: nodes from the oldest, whole ones where possible. The steps are those of `docs/semantics.md`.
-fn plan_trim(stream: &Stream, source: &impl BlockSource, trim: &Trim) -> Result<RemovalPlan, Cold> {
+pub(crate) fn plan_trim(
+    stream: &Stream,
+    source: &impl BlockSource,
+    trim: &Trim,
+) -> Result<RemovalPlan, Cold> {
     let mut plan = RemovalPlan::default();
     if stream.len == 0 {
         return Ok(plan);

@@ -13,6 +13,8 @@ use weir_core::{EntryId, Failure, GroupOrigin, Policy};
 
 use crate::charter::Charter;
 use crate::chunked::{Chunked, Keyed};
+use crate::filter::Matching;
+use crate::lag::Rate;
 use crate::lanes::Lanes;
 use crate::record::{PlacedRow, ReturnedRow};
 
@@ -275,6 +277,16 @@ impl Pending {
         }
     }
 
+    /// The first row that waits for an earlier entry with its key.
+    pub(crate) fn first_waiting(&self) -> Option<EntryId> {
+        self.lanes.as_ref()?.first_waiting()
+    }
+
+    /// Rows that a consumer holds.
+    pub(crate) fn held(&self) -> impl Iterator<Item = PendingEntry> + '_ {
+        self.rows.iter().filter(|row| row.consumer != NO_CONSUMER).map(|row| self.view(row))
+    }
+
     /// Owned rows, longest idle first. Needs [`Pending::index_times`] before.
     pub(crate) fn longest_idle(&self) -> impl Iterator<Item = PendingEntry> + '_ {
         self.by_time.iter().flat_map(|times| times.iter()).filter_map(|(_, id)| self.get(*id))
@@ -510,6 +522,35 @@ pub(crate) struct Consumer {
     pub(crate) pending: Chunked<EntryId>,
 }
 
+/// What a copy of a group leaves behind, so that copying stays cheap.
+#[derive(Debug)]
+pub(crate) struct Unshared<T>(Option<Box<T>>);
+
+impl<T> Default for Unshared<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Clone for Unshared<T> {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl<T> std::ops::Deref for Unshared<T> {
+    type Target = Option<Box<T>>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> std::ops::DerefMut for Unshared<T> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
 /// A consumer group.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
@@ -519,6 +560,10 @@ pub(crate) struct Group {
     /// How many entries were ever added up to `last_id`; `None` when deletions made it uncountable.
     pub(crate) entries_read: Option<u64>,
     pub(crate) pending: Pending,
+    /// What its filter lets through of what it was not given yet. In memory only.
+    pub(crate) matching: Unshared<Matching>,
+    /// Entries settled for good lately. In memory only.
+    pub(crate) drained: Rate,
     consumers: BTreeMap<u32, Consumer>,
     by_name: BTreeMap<Box<[u8]>, u32>,
     next_consumer: u32,
@@ -534,6 +579,8 @@ impl Group {
             last_id,
             entries_read,
             pending: Pending::default(),
+            matching: Unshared::default(),
+            drained: Rate::default(),
             consumers: BTreeMap::new(),
             by_name: BTreeMap::new(),
             next_consumer: 0,
@@ -827,6 +874,10 @@ pub(crate) struct Groups {
     list: BTreeMap<u32, Group>,
     by_name: BTreeMap<Box<[u8]>, u32>,
     next_no: u32,
+    /// Those whose filters look at new entries. In memory only.
+    filtering: Vec<u32>,
+    /// Entries added lately. In memory only.
+    pub(crate) arrivals: Rate,
 }
 
 impl Groups {
@@ -857,6 +908,28 @@ impl Groups {
 
     pub(crate) fn by_no_mut(&mut self, no: u32) -> Option<&mut Group> {
         self.list.get_mut(&no)
+    }
+
+    /// Whether some group's filter looks at new entries.
+    pub(crate) fn has_filters(&self) -> bool {
+        !self.filtering.is_empty()
+    }
+
+    /// Has a group's filter look at new entries.
+    pub(crate) fn note_filter(&mut self, no: u32) {
+        if !self.filtering.contains(&no) {
+            self.filtering.push(no);
+        }
+    }
+
+    /// Visits the groups whose filters look at new entries.
+    pub(crate) fn each_filtering(&mut self, mut visit: impl FnMut(&mut Group)) {
+        let Self { list, filtering, .. } = self;
+        filtering.retain(|no| {
+            let Some(group) = list.get_mut(no).filter(|group| group.matching.is_some()) else { return false };
+            visit(group);
+            true
+        });
     }
 
     /// Forgets which rows are old, as far as it was ever asked for.

@@ -26,28 +26,44 @@ impl Default for IdempotenceLimits {
 }
 
 impl IdempotenceLimits {
-    fn expired(self, id: EntryId, now: u64) -> bool {
-        id.ms <= now.saturating_sub(self.duration_s.saturating_mul(1_000))
+    fn expired(self, since: u64, now: u64) -> bool {
+        since <= now.saturating_sub(self.duration_s.saturating_mul(1_000))
+    }
+}
+
+/// An entry that an idempotent ID became.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) id: EntryId,
+    /// From when on its time is counted: the time part of its ID, as Redis does, or when it was appended. In
+    /// milliseconds since the Unix epoch.
+    pub(crate) since: u64,
+}
+
+impl From<EntryId> for Known {
+    /// As Redis does it.
+    fn from(id: EntryId) -> Self {
+        Self { id, since: id.ms }
     }
 }
 
 #[derive(Debug, Clone, Default)]
 struct Producer {
     order: VecDeque<Box<[u8]>>,
-    ids: HashMap<Box<[u8]>, EntryId>,
-    /// The greatest of them.
-    newest: EntryId,
+    ids: HashMap<Box<[u8]>, Known>,
+    /// When the latest of them began.
+    newest: u64,
 }
 
 impl Producer {
-    fn remember(&mut self, iid: &[u8], id: EntryId, ids_max: u64) {
-        let replaced = self.ids.insert(iid.into(), id);
+    fn remember(&mut self, iid: &[u8], known: Known, ids_max: u64) {
+        let replaced = self.ids.insert(iid.into(), known);
         if replaced.is_some() {
             // It had expired and was not removed yet.
             self.order.retain(|known| **known != *iid);
         }
         self.order.push_back(iid.into());
-        self.newest = self.newest.max(id);
+        self.newest = self.newest.max(known.since);
         self.forgot(replaced);
         while self.order.len() as u64 > ids_max {
             self.forget_first();
@@ -55,21 +71,25 @@ impl Producer {
     }
 
     fn forget_expired(&mut self, limits: IdempotenceLimits, now: u64) {
-        while self.order.front().is_some_and(|first| limits.expired(self.ids[first], now)) {
+        while self.order.front().is_some_and(|first| limits.expired(self.ids[first].since, now)) {
             self.forget_first();
         }
     }
 
     fn forget_first(&mut self) {
-        let id = self.order.pop_front().and_then(|iid| self.ids.remove(&iid));
-        self.forgot(id);
+        let known = self.order.pop_front().and_then(|iid| self.ids.remove(&iid));
+        self.forgot(known);
     }
 
-    /// Keeps the greatest right, after one went.
-    fn forgot(&mut self, id: Option<EntryId>) {
-        if id == Some(self.newest) {
-            self.newest = self.ids.values().max().copied().unwrap_or_default();
+    /// Keeps the latest right, after one went.
+    fn forgot(&mut self, known: Option<Known>) {
+        if known.is_some_and(|known| known.since == self.newest) {
+            self.newest = self.latest().unwrap_or_default();
         }
+    }
+
+    fn latest(&self) -> Option<u64> {
+        self.ids.values().map(|known| known.since).max()
     }
 }
 
@@ -78,7 +98,7 @@ impl Producer {
 pub(crate) struct Idempotence {
     producers: BTreeMap<Arc<[u8]>, Producer>,
     /// The same, those first that have added nothing for longest.
-    by_newest: BTreeSet<(EntryId, Arc<[u8]>)>,
+    by_newest: BTreeSet<(u64, Arc<[u8]>)>,
     /// How many IDs were ever remembered.
     pub(crate) added: u64,
     /// How many appends were answered from memory. Not durable by itself.
@@ -97,8 +117,8 @@ impl Idempotence {
         limits: IdempotenceLimits,
         now: u64,
     ) -> Option<EntryId> {
-        let id = *self.producers.get(producer)?.ids.get(iid)?;
-        (!limits.expired(id, now)).then_some(id)
+        let known = self.producers.get(producer)?.ids.get(iid)?;
+        (!limits.expired(known.since, now)).then_some(known.id)
     }
 
     /// Remembers what became of an append.
@@ -106,20 +126,20 @@ impl Idempotence {
         &mut self,
         producer: &[u8],
         iid: &[u8],
-        id: EntryId,
+        known: Known,
         limits: IdempotenceLimits,
         now: u64,
     ) {
         self.added += 1;
         self.change(producer, |own| {
             own.forget_expired(limits, now);
-            own.remember(iid, id, limits.ids_max);
+            own.remember(iid, known, limits.ids_max);
         });
     }
 
     /// Ties an ID to an entry, without counting it.
     pub(crate) fn tie(&mut self, producer: &[u8], iid: &[u8], id: EntryId, limits: IdempotenceLimits) {
-        self.change(producer, |own| own.remember(iid, id, limits.ids_max));
+        self.change(producer, |own| own.remember(iid, id.into(), limits.ids_max));
     }
 
     fn change(&mut self, producer: &[u8], change: impl FnOnce(&mut Producer)) {
@@ -166,13 +186,13 @@ impl Idempotence {
     /// Producers and IDs that are remembered at `now`.
     pub(crate) fn tracked(&self, limits: IdempotenceLimits, now: u64) -> (u64, u64) {
         self.producers.values().fold((0, 0), |(producers, ids), producer| {
-            let live = producer.ids.values().filter(|id| !limits.expired(**id, now)).count() as u64;
+            let live = producer.ids.values().filter(|known| !limits.expired(known.since, now)).count() as u64;
             (producers + u64::from(live > 0), ids + live)
         })
     }
 
     /// Everything that is remembered, oldest first per producer.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], EntryId)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], Known)> {
         self.producers.iter().flat_map(|(name, producer)| {
             producer.order.iter().map(|iid| (&**name, &**iid, producer.ids[iid]))
         })
@@ -185,13 +205,13 @@ impl Idempotence {
                 self.by_newest.contains(&(producer.newest, name.clone()))
                     && producer.order.len() == producer.ids.len()
                     && producer.order.iter().all(|iid| producer.ids.contains_key(iid))
-                    && producer.ids.values().max() == Some(&producer.newest)
+                    && producer.latest() == Some(producer.newest)
             })
     }
 
     /// Puts back what [`Idempotence::iter`] gave.
-    pub(crate) fn restore(&mut self, producer: &[u8], iid: &[u8], id: EntryId) {
-        self.change(producer, |own| own.remember(iid, id, u64::MAX));
+    pub(crate) fn restore(&mut self, producer: &[u8], iid: &[u8], known: Known) {
+        self.change(producer, |own| own.remember(iid, known, u64::MAX));
     }
 }
 

@@ -38,6 +38,11 @@ impl Lanes {
         self.waiting
     }
 
+    /// The lowest of those that wait. Looks at every key that is taken.
+    pub(crate) fn first_waiting(&self) -> Option<EntryId> {
+        self.lanes.values().filter_map(|lane| lane.waiting.first()).min().copied()
+    }
+
     /// How many rows have a key.
     pub(crate) fn busy(&self, key: u64) -> u32 {
         self.lanes.get(&key).map_or(0, |lane| lane.busy)

@@ -46,6 +46,10 @@ pub struct Limits {
     pub copied_bytes: usize,
     /// Bytes of a string value. Default 1 MiB.
     pub text_bytes: usize,
+    /// Entries appended at once. Default 10 000.
+    pub batch_entries: usize,
+    /// Bytes of the entries appended at once. Default 64 MiB.
+    pub batch_bytes: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +68,8 @@ impl Default for Limits {
             copied_entries: 100_000,
             copied_bytes: 64 << 20,
             text_bytes: 1 << 20,
+            batch_entries: 10_000,
+            batch_bytes: 64 << 20,
         }
     }
 }

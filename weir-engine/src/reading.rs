@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use weir_core::{EntryId, ErrorKind};
-use weir_log::ReadError;
+use weir_log::{Lsn, ReadError};
 
-use crate::ahead::{Colds, Missing, gather};
+use crate::ahead::{Colds, Measured, Missing, gather};
 use crate::api::{
     Cold, Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
     ReadLimits, ReadOutcome, StreamEntries,
@@ -99,27 +99,33 @@ impl Core {
 
     /// The bytes of an entry's names and values; `None` when the disk would have to be waited for.
     fn size_of(&self, entry: &EntryRef) -> Option<u64> {
-        if let Some(size) = self.blocks.ahead().size(entry.lsn) {
-            return Some(size);
+        // An entry that cannot be read is reported when its fields are fetched.
+        self.measured(entry.lsn).map(|measured| measured.map_or(0, |measured| measured.bytes))
+    }
+
+    /// What an entry's record says of its size and its time; the outer `None` when the disk would have to be waited
+    /// for, the inner one when it is not written yet or cannot be read.
+    pub(crate) fn measured(&self, lsn: Lsn) -> Option<Option<Measured>> {
+        if let Some(measured) = self.blocks.ahead().measured(lsn) {
+            return Some(Some(measured));
         }
-        let mut size = 0;
+        let mut found = None;
         let visit = &mut |_, body: &[u8]| {
-            size = EntryRecord::decode(body).map_or(0, |record| crate::stream::plain_len(&record.fields));
+            found = EntryRecord::decode(body).map(|record| Measured::of(&record));
             ControlFlow::Break(())
         };
         let read = if self.blocks.reads_on_the_spot() {
-            self.log.read_many(&[entry.lsn], visit)
+            self.log.read_many(&[lsn], visit)
         } else {
-            self.log.read_many_cached(&[entry.lsn], visit)
+            self.log.read_many_cached(&[lsn], visit)
         };
-        // An entry that cannot be read is reported when its fields are fetched.
-        if matches!(read, Err(ReadError::Cold)) { None } else { Some(size) }
+        if matches!(read, Err(ReadError::Cold)) { None } else { Some(found) }
     }
 
     /// The sizes that a byte limit needs next; each look asks for twice as many as were looked up before.
     fn missing_sizes(&self, refs: &[EntryRef]) -> Cold {
         let known = self.blocks.ahead();
-        let next = refs.iter().filter(|entry| !entry.is_gone() && known.size(entry.lsn).is_none());
+        let next = refs.iter().filter(|entry| !entry.is_gone() && known.measured(entry.lsn).is_none());
         let sizes = next.map(|entry| entry.lsn).take(known.sizes().clamp(SIZES_FIRST, SIZES_MOST)).collect();
         Missing { sizes, ..Missing::default() }.into()
     }
@@ -169,6 +175,13 @@ impl Core {
             ReadFrom::Newest => {
                 let newest = self.stream(found).newest(&self.blocks)?;
                 Ok(newest.map(|entry| EntryRef { id: entry.id, lsn: entry.lsn }).into_iter().collect())
+            }
+            ReadFrom::Position(_) | ReadFrom::Time(_) => {
+                let from = self.place_of(found, from)?;
+                from.map_or_else(
+                    || Ok(Cow::default()),
+                    |id| self.plain_entries(found, ReadFrom::After(id), most, alone),
+                )
             }
             ReadFrom::After(id) if alone => match self.span_after(found, id, most) {
                 Some(span) => self.entries_alone(found, span, false),

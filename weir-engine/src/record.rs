@@ -5,12 +5,13 @@
 //!
 //! Decoding trusts nothing: what is cut off, too long or of an unknown kind is `None`.
 
-use weir_core::{EntryId, Failure, GroupOrigin, Policy, Timestamp};
+use weir_core::{EntryId, Failure, GroupOrigin, Policy, Retention, Timestamp};
 
 use crate::block::Block;
 use crate::group::NO_CONSUMER;
 use crate::node::Node;
 use crate::policy::{put_origin, put_policy, read_origin, read_policy};
+use crate::retention::{Measure, put_measures, put_retention, read_measures, read_retention};
 use crate::varint::{self, Reader, put, put_bytes, put_signed};
 
 /// The fields of an entry: names and values in turn.
@@ -37,6 +38,23 @@ impl<'a> Fields<'a> {
             Self::Encoded { count, bytes } => {
                 let mut reader = Reader::new(bytes);
                 (0..*count).map_while(|_| reader.bytes()).for_each(visit);
+            }
+        }
+    }
+
+    /// The first value under a name.
+    pub(crate) fn value(&self, name: &[u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Slices(slices) => slices.chunks_exact(2).find(|pair| *pair[0] == *name).map(|pair| pair[1]),
+            Self::Encoded { count, bytes } => {
+                let mut reader = Reader::new(bytes);
+                for _ in 0..count / 2 {
+                    let (own, value) = (reader.bytes()?, reader.bytes()?);
+                    if own == name {
+                        return Some(value);
+                    }
+                }
+                None
             }
         }
     }
@@ -73,6 +91,8 @@ pub(crate) struct EntryRecord<'a> {
     pub(crate) fields: Fields<'a>,
     /// Producer and idempotent ID, when the producer gave them.
     pub(crate) idempotent: Option<(&'a [u8], &'a [u8])>,
+    /// Whether the idempotent ID is remembered by the append time, not by the time part of the entry's ID.
+    pub(crate) by_time: bool,
 }
 
 /// A row of a pending list after an assignment.
@@ -206,6 +226,23 @@ pub(crate) enum Record<'a> {
         node: Node,
         idempotent_added: u64,
         idempotent_duplicates: u64,
+    },
+    /// How much of a stream is kept, and how many of its alerts were told; `None` = everything.
+    Retention {
+        key: u64,
+        kept: Option<(Retention, u8)>,
+    },
+    /// Sizes and append times of entries that were there before limits needed them: of all below `upto` that were not
+    /// measured before.
+    Measured {
+        key: u64,
+        upto: u64,
+        rows: Vec<Measure>,
+    },
+    /// A stream remembers more of its producers from now on, and forgets nothing.
+    IdempotenceRaised {
+        key: u64,
+        limits: IdempotenceLimits,
     },
     GroupNew {
         at: GroupRef,
@@ -348,6 +385,9 @@ mod kind {
     pub(super) const IDEMPOTENCE: u8 = 20;
     pub(super) const IDEMPOTENT_ID: u8 = 21;
     pub(super) const CARRIED: u8 = 22;
+    pub(super) const RETENTION: u8 = 24;
+    pub(super) const MEASURED: u8 = 25;
+    pub(super) const IDEMPOTENCE_RAISED: u8 = 26;
     pub(super) const GROUP_NEW: u8 = 32;
     pub(super) const GROUP_SET: u8 = 33;
     pub(super) const GROUP_DELETE: u8 = 34;
@@ -369,6 +409,7 @@ mod kind {
 
 const ENTRY_NODE_START: u8 = 1;
 const ENTRY_IDEMPOTENT: u8 = 2;
+const ENTRY_BY_TIME: u8 = 4;
 
 pub(crate) fn put_id(out: &mut Vec<u8>, id: EntryId) {
     put(out, id.ms);
@@ -438,7 +479,8 @@ impl<'a> EntryRecord<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         let idempotent = if self.idempotent.is_some() { ENTRY_IDEMPOTENT } else { 0 };
         out.push(kind::ENTRY);
-        out.push(if self.node_start { ENTRY_NODE_START } else { 0 } | idempotent);
+        let by_time = if self.by_time { ENTRY_BY_TIME } else { 0 };
+        out.push(if self.node_start { ENTRY_NODE_START } else { 0 } | idempotent | by_time);
         put(out, self.key);
         put(out, self.pos);
         put(out, self.gpos);
@@ -468,7 +510,8 @@ impl<'a> EntryRecord<'a> {
         let fields = Fields::decode(reader)?;
         let idempotent =
             if flags & ENTRY_IDEMPOTENT != 0 { Some((reader.bytes()?, reader.bytes()?)) } else { None };
-        Some(Self { key, pos, gpos, id, at, node_start: flags & ENTRY_NODE_START != 0, fields, idempotent })
+        let (node_start, by_time) = (flags & ENTRY_NODE_START != 0, flags & ENTRY_BY_TIME != 0);
+        Some(Self { key, pos, gpos, id, at, node_start, fields, idempotent, by_time })
     }
 }
 
@@ -486,7 +529,10 @@ impl<'a> Record<'a> {
             | Self::SetId { key, .. }
             | Self::Idempotence { key, .. }
             | Self::IdempotentId { key, .. }
-            | Self::Carried { key, .. } => Some(*key),
+            | Self::Carried { key, .. }
+            | Self::Retention { key, .. }
+            | Self::Measured { key, .. }
+            | Self::IdempotenceRaised { key, .. } => Some(*key),
             Self::Entry(entry) => Some(entry.key),
             Self::Remove(removal) => Some(removal.key),
             Self::GroupNew { at, .. }
@@ -619,6 +665,26 @@ impl<'a> Record<'a> {
                 node.encode(out);
                 put(out, *idempotent_added);
                 put(out, *idempotent_duplicates);
+            }
+            Self::Retention { key, kept } => {
+                out.push(kind::RETENTION);
+                put(out, *key);
+                out.push(u8::from(kept.is_some()));
+                if let Some((retention, told)) = kept {
+                    put_retention(out, retention);
+                    out.push(*told);
+                }
+            }
+            Self::Measured { key, upto, rows } => {
+                out.push(kind::MEASURED);
+                put(out, *key);
+                put(out, *upto);
+                put_measures(out, rows);
+            }
+            Self::IdempotenceRaised { key, limits } => {
+                out.push(kind::IDEMPOTENCE_RAISED);
+                put(out, *key);
+                limits.encode(out);
             }
             _ => self.encode_group(out),
         }
@@ -789,6 +855,15 @@ impl<'a> Record<'a> {
                 idempotent_added: r.varint()?,
                 idempotent_duplicates: r.varint()?,
             },
+            kind::RETENTION => {
+                let key = r.varint()?;
+                let kept = if r.byte()? != 0 { Some((read_retention(r)?, r.byte()?)) } else { None };
+                Self::Retention { key, kept }
+            }
+            kind::MEASURED => Self::Measured { key: r.varint()?, upto: r.varint()?, rows: read_measures(r)? },
+            kind::IDEMPOTENCE_RAISED => {
+                Self::IdempotenceRaised { key: r.varint()?, limits: IdempotenceLimits::decode(r)? }
+            }
             kind => Self::decode_group(kind, r)?,
         };
         reader.is_empty().then_some(record)
@@ -1009,6 +1084,7 @@ mod tests {
             node_start: false,
             fields: Fields::Slices(&[b"type", b"placed"]),
             idempotent: None,
+            by_time: false,
         };
         let mut bytes = Vec::new();
         Record::Entry(record).encode(&mut bytes);

@@ -25,11 +25,12 @@ use crate::block::{Block, BlockHead};
 use crate::charter::Charter;
 use crate::engine::{Engine, Shared, io_error};
 use crate::group::{Extra, Failed, Group, NO_CONSUMER, SnapshotRow};
-use crate::idempotence::Idempotence;
+use crate::idempotence::{Idempotence, Known};
 use crate::node::Node;
 use crate::policy::{put_origin, put_policy, read_origin, read_policy};
 use crate::reclaim::Guess;
 use crate::record::{IdempotenceLimits, put_failure, put_id, put_option, read_failure, read_id, read_option};
+use crate::retention::{Measure, put_measures, put_retention, read_measures, read_retention};
 use crate::state::{Key, Namespace, State, Value};
 use crate::stream::{Sealed, Stream};
 use crate::varint::{Reader, put, put_bytes, put_signed};
@@ -74,6 +75,9 @@ mod tag {
     pub(super) const EXTRAS: u8 = 16;
     pub(super) const FAILED: u8 = 17;
     pub(super) const CHARTER: u8 = 18;
+    pub(super) const RETENTION: u8 = 32;
+    pub(super) const MEASURES: u8 = 33;
+    pub(super) const IDEMPOTENT_SINCE: u8 = 34;
 }
 
 /// A snapshot in the folder.
@@ -269,6 +273,7 @@ fn write_key(key: &Key, out: &mut Writer) -> std::io::Result<()> {
     let Value::Stream(stream) = &key.value else { return Ok(()) };
     write_sealed(stream, out)?;
     write_idempotence(stream, out)?;
+    write_keeping(stream, out)?;
     stream.groups().try_for_each(|group| write_group(group, out))
 }
 
@@ -337,16 +342,40 @@ fn write_sealed(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
 }
 
 fn write_idempotence(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
-    for (producer, iid, id) in stream.idempotence.iter().flat_map(|i| i.iter()) {
+    for (producer, iid, known) in stream.idempotence.iter().flat_map(|i| i.iter()) {
+        let own_time = known.since != known.id.ms;
         out.item(|buf| {
-            buf.push(tag::IDEMPOTENT);
+            buf.push(if own_time { tag::IDEMPOTENT_SINCE } else { tag::IDEMPOTENT });
             put_bytes(buf, producer);
             put_bytes(buf, iid);
-            put_id(buf, id);
+            put_id(buf, known.id);
+            if own_time {
+                put(buf, known.since);
+            }
         });
         out.spill()?;
     }
     Ok(())
+}
+
+fn write_keeping(stream: &Stream, out: &mut Writer) -> std::io::Result<()> {
+    let Some(keeping) = &stream.keeping else { return Ok(()) };
+    let rows: Vec<Measure> = keeping.measures.iter().flat_map(|measures| measures.iter()).collect();
+    for part in rows.chunks(PER_ITEM) {
+        out.item(|buf| {
+            buf.push(tag::MEASURES);
+            put_measures(buf, part);
+        });
+        out.spill()?;
+    }
+    out.item(|buf| {
+        buf.push(tag::RETENTION);
+        buf.push(u8::from(keeping.retention.is_some()));
+        put_retention(buf, &keeping.retention.unwrap_or_default());
+        buf.push(keeping.told);
+        put_option(buf, keeping.measures.as_ref().map(|measures| measures.upto));
+    });
+    out.spill()
 }
 
 fn write_group(group: &Group, out: &mut Writer) -> std::io::Result<()> {
@@ -678,7 +707,27 @@ impl Loader<'_> {
             }
             tag::IDEMPOTENT => {
                 let (producer, iid, id) = (r.bytes()?, r.bytes()?, read_id(r)?);
-                self.stream()?.idempotence.get_or_insert_default().restore(producer, iid, id);
+                self.stream()?.idempotence.get_or_insert_default().restore(producer, iid, id.into());
+            }
+            tag::IDEMPOTENT_SINCE => {
+                let (producer, iid, id) = (r.bytes()?, r.bytes()?, read_id(r)?);
+                let known = Known { id, since: r.varint()? };
+                self.stream()?.idempotence.get_or_insert_default().restore(producer, iid, known);
+            }
+            tag::MEASURES => {
+                let rows = read_measures(r)?;
+                let upto = rows.last().map_or(0, |row| row.pos.saturating_add(1));
+                self.stream()?.keeping.get_or_insert_default().measured(upto, &rows);
+            }
+            tag::RETENTION => {
+                let in_force = r.byte()? != 0;
+                let (retention, told, upto) = (read_retention(r)?, r.byte()?, read_option(r)?);
+                let keeping = self.stream()?.keeping.get_or_insert_default();
+                if let Some(upto) = upto {
+                    keeping.measured(upto, &[]);
+                }
+                keeping.told = told;
+                keeping.retention = in_force.then_some(retention);
             }
             tag::GROUP => {
                 let mut group = Group::new(read_u32(r)?, r.bytes()?, read_id(r)?, read_option(r)?);

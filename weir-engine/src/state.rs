@@ -136,6 +136,8 @@ pub(crate) struct State {
     pub(crate) removed: Option<SyncSender<Box<Key>>>,
     /// Records applied since the engine was opened that made others dead: trims, deletes, flushes.
     pub(crate) removals: u64,
+    /// Slots of streams that keep only so much.
+    pub(crate) keeping: BTreeSet<u32>,
     hasher: foldhash::fast::FixedState,
     /// During recovery: slots by key number. Names are looked up only after it.
     recovering: Option<HashMap<u64, u32>>,
@@ -200,6 +202,9 @@ impl State {
             if self.namespaces.get(key.ns as usize).is_none() || self.slot(key.ns, &key.name).is_some() {
                 return false;
             }
+            if key.stream().is_some_and(|stream| stream.keeping.is_some()) {
+                self.keeping.insert(slot);
+            }
             self.add_name(slot);
         }
         true
@@ -261,6 +266,9 @@ impl State {
                     (Value::Text(text), Record::Text { value, .. }) => *text = (*value).into(),
                     (Value::Stream(stream), _) => stream.apply(lsn, record),
                     (Value::Text(_), _) => {}
+                }
+                if let Record::Retention { kept, .. } = record {
+                    self.note_keeping(slot, kept.is_some());
                 }
                 None
             }
@@ -332,6 +340,14 @@ impl State {
         slot
     }
 
+    fn note_keeping(&mut self, slot: u32, keeps: bool) {
+        if keeps {
+            self.keeping.insert(slot);
+        } else {
+            self.keeping.remove(&slot);
+        }
+    }
+
     fn drop_key(&mut self, slot: u32) {
         self.remove_name(slot);
         self.forget_slot(slot);
@@ -339,6 +355,7 @@ impl State {
 
     fn forget_slot(&mut self, slot: u32) {
         let Some(key) = self.keys.remove(slot) else { return };
+        self.keeping.remove(&slot);
         if let Some(slots) = &mut self.recovering {
             slots.remove(&key.no);
         }
@@ -391,6 +408,18 @@ impl Stream {
             Record::IdempotentId { producer, iid, id, .. } => {
                 let limits = self.idempotence_limits;
                 self.idempotence.get_or_insert_default().tie(producer, iid, *id, limits);
+            }
+            Record::IdempotenceRaised { limits, .. } => {
+                let own = &mut self.idempotence_limits;
+                own.duration_s = own.duration_s.max(limits.duration_s);
+                own.ids_max = own.ids_max.max(limits.ids_max);
+            }
+            Record::Retention { kept: None, .. } => self.keeping = None,
+            Record::Retention { kept: Some((retention, told)), .. } => {
+                self.keeping.get_or_insert_default().set(*retention, *told);
+            }
+            Record::Measured { upto, rows, .. } => {
+                self.keeping.get_or_insert_default().measured(*upto, rows);
             }
             Record::Carried { node, idempotent_added, idempotent_duplicates, .. } => {
                 self.node = *node;
@@ -551,6 +580,7 @@ mod tests {
                 node_start: pos == 0,
                 fields: Fields::Slices(&[b"f", b"v"]),
                 idempotent: None,
+                by_time: false,
             };
             state.apply(Some(0), Lsn(1_000 + pos), &Record::Entry(record));
         }

@@ -20,9 +20,10 @@ use crate::api::Cold;
 use crate::block::{BLOCK_MAX, Block, BlockHead, Located};
 use crate::chunked::Chunked;
 use crate::group::Groups;
-use crate::idempotence::Idempotence;
+use crate::idempotence::{Idempotence, Known};
 use crate::node::{Node, NodeLimits};
 use crate::record::{EntryRecord, Fields, IdempotenceLimits, Removal};
+use crate::retention::Keeping;
 
 /// Where sealed blocks come from; [`Cold::Index`] when one has to be read from the log first.
 pub(crate) trait BlockSource {
@@ -110,6 +111,8 @@ pub(crate) struct Stream {
     pub(crate) groups: Option<Box<Groups>>,
     pub(crate) idempotence_limits: IdempotenceLimits,
     pub(crate) idempotence: Option<Box<Idempotence>>,
+    /// Only where not everything is kept.
+    pub(crate) keeping: Option<Box<Keeping>>,
 }
 
 /// A block in the walk over a stream: what the walker needs to know of sealed ones and the tail alike.
@@ -187,7 +190,7 @@ impl Stream {
     }
 
     /// Blocks down from the one that may hold `from`, newest first.
-    fn blocks_down(&self, from: EntryId) -> impl Iterator<Item = BlockInfo> + '_ {
+    pub(crate) fn blocks_down(&self, from: EntryId) -> impl Iterator<Item = BlockInfo> + '_ {
         let heads = self.sealed.as_ref().map(|sealed| &sealed.heads);
         let tail = self.tail_info().filter(|tail| tail.first <= from);
         let earlier =
@@ -397,13 +400,10 @@ impl Stream {
         self.find(source, self.first_id)
     }
 
-    /// How many live entries have an ID above `id`: whole blocks are counted, one is looked into.
-    pub(crate) fn count_above(&self, source: &impl BlockSource, id: EntryId) -> Result<u64, Cold> {
-        if id < self.first_id {
-            return Ok(self.len);
-        }
+    /// How many live entries have an ID above `id`: whole blocks from the newest on are counted, one is looked into.
+    pub(crate) fn count_above_down(&self, source: &impl BlockSource, id: EntryId) -> Result<u64, Cold> {
         let mut count = 0;
-        for info in self.blocks_from(id) {
+        for info in self.blocks_down(EntryId::MAX) {
             if info.first > id {
                 count += info.live;
                 continue;
@@ -413,6 +413,7 @@ impl Stream {
                 ControlFlow::Continue(())
             })?;
             debug_assert!(flow.is_continue(), "the visitor never breaks off");
+            break;
         }
         Ok(count)
     }
@@ -448,7 +449,15 @@ impl Stream {
             idempotence.forget_silent(limits, entry.at);
         }
         if let Some((producer, iid)) = entry.idempotent {
-            self.idempotence.get_or_insert_default().add(producer, iid, entry.id, limits, entry.at);
+            let since = if entry.by_time { entry.at } else { entry.id.ms };
+            let known = Known { id: entry.id, since };
+            self.idempotence.get_or_insert_default().add(producer, iid, known, limits, entry.at);
+        }
+        if let Some(keeping) = &mut self.keeping {
+            keeping.appended(entry);
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.arrivals.add(entry.at, 1);
         }
     }
 
@@ -518,6 +527,27 @@ impl Stream {
         self.first_id = removal.first_id;
         if let Some(id) = removal.max_deleted {
             self.max_deleted = self.max_deleted.max(id);
+        }
+        self.forget_removed(removal);
+    }
+
+    /// Takes removed entries out of what is known beside the index.
+    fn forget_removed(&mut self, removal: &Removal) {
+        let filters = self.groups.as_ref().is_some_and(|groups| groups.has_filters());
+        if self.keeping.is_none() && !filters {
+            return;
+        }
+        let first = self.blocks_from(EntryId::MIN).next().map_or(self.next_pos, |block| block.first_pos);
+        if let Some(measures) = self.keeping.as_mut().and_then(|keeping| keeping.measures.as_mut()) {
+            removal.runs.iter().for_each(|(first, count)| measures.remove_run(*first, *count));
+            measures.drop_below(first);
+        }
+        if let Some(groups) = self.groups.as_mut().filter(|_| filters) {
+            groups.each_filtering(|group| {
+                let Some(matching) = group.matching.as_mut() else { return };
+                removal.runs.iter().for_each(|(first, count)| matching.remove_run(*first, *count));
+                matching.drop_below(first);
+            });
         }
     }
 
@@ -589,7 +619,8 @@ impl Stream {
         });
         let groups: usize =
             self.groups().map(|g| 400 + g.name.len() + g.pending.len() * 48 + g.consumer_count() * 150).sum();
-        (heads + self.tail.block.heap_bytes() + groups) as u64
+        let keeping = self.keeping.as_ref().map_or(0, |keeping| keeping.heap_bytes());
+        (heads + self.tail.block.heap_bytes() + groups + keeping) as u64
     }
 }
 
