@@ -202,6 +202,8 @@ pub enum ReadFrom {
     After(EntryId),
     /// The newest entry there is (`+`).
     Newest,
+    /// What is added from now on. A read that waits takes it as the end at the time it was first asked.
+    End,
     /// Entries from this position on.
     Position(u64),
     /// Entries from the first on that was appended at this time or later, in milliseconds since the epoch.

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use weir_core::{EntryId, ErrorKind, Expected};
+use weir_core::{Appended, EntryId, ErrorKind, Expected};
 
-use crate::api::{Append, Halt, KeyRef, NewId, Producer};
+use crate::api::{self, Append, Halt, KeyRef, NewId, Producer};
 use crate::core::{Core, Found};
 use crate::entries::{NewEntry, Terms, next_id};
 use crate::record::{Fields, IdempotenceLimits, Record};
@@ -14,9 +14,6 @@ use crate::stream::plain_len;
 
 /// What a stream remembers of each producer that appends through the traits.
 const REMEMBERED: IdempotenceLimits = IdempotenceLimits { duration_s: 3_600, ids_max: 10_000 };
-
-/// An entry that was appended, now or by its producer before.
-pub use weir_core::Appended as BatchAppended;
 
 /// One entry of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +59,7 @@ impl Core {
         entries: &[BatchEntry<'_>],
         producer: Option<&[u8]>,
         terms: &Terms,
-    ) -> Result<Vec<BatchAppended>, Halt> {
+    ) -> Result<Vec<Appended>, Halt> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -90,13 +87,13 @@ impl Core {
         entry: &BatchEntry<'_>,
         producer: Option<&[u8]>,
         terms: &Terms,
-    ) -> Result<BatchAppended, Halt> {
+    ) -> Result<Appended, Halt> {
         let producer = producer.zip(entry.append_id).map(|(id, iid)| Producer { id, iid: Some(iid) });
         let request = Append { id: entry.id, fields: entry.fields, create: true, trim: None, producer };
         Ok(match self.append_as(key, &request, terms)? {
-            crate::api::Appended::Added { id, .. } => BatchAppended { id, is_duplicate: false },
-            crate::api::Appended::Duplicate(id) => BatchAppended { id, is_duplicate: true },
-            crate::api::Appended::NoStream => unreachable!("a missing stream is made"),
+            api::Appended::Added { id, .. } => Appended { id, is_duplicate: false },
+            api::Appended::Duplicate(id) => Appended { id, is_duplicate: true },
+            api::Appended::NoStream => unreachable!("a missing stream is made"),
         })
     }
 
@@ -127,7 +124,7 @@ impl Core {
                 let before = known.get(iid).copied();
                 let before = before.or_else(|| self.find_idempotent(found?, producer, iid));
                 if let Some(id) = before {
-                    planned.answers.push(BatchAppended { id, is_duplicate: true });
+                    planned.answers.push(Appended { id, is_duplicate: true });
                     continue;
                 }
                 self.check_producer(found, producer, iid)?;
@@ -138,7 +135,7 @@ impl Core {
             let plain = plain_len(&fields);
             self.check_entry(key, entry.fields.len(), plain)?;
             planned.bytes += plain;
-            planned.answers.push(BatchAppended { id, is_duplicate: false });
+            planned.answers.push(Appended { id, is_duplicate: false });
             planned.new.push(NewEntry { id, fields, plain, idempotent, by_time: terms.remembers });
             known.extend(entry.append_id.map(|iid| (iid, id)));
             last = Some(id);
@@ -169,7 +166,7 @@ impl Core {
 
 /// What a batch comes to.
 struct Planned<'e> {
-    answers: Vec<BatchAppended>,
+    answers: Vec<Appended>,
     new: Vec<NewEntry<'e>>,
     bytes: u64,
 }

@@ -2,7 +2,7 @@
 //!
 //! The first does what must not wait: the flush of each second, space ahead of the writer, alarms. The second does
 //! what may take long: snapshots, giving space back, freeing what was removed. Neither ever holds the core's lock
-//! longer than a slice. [`Background::step`] is both in turn, for engines without threads.
+//! longer than a slice. The second also looks at the limits of streams twice a minute. [`Background::step`] is both in turn, for engines without threads.
 //!
 //! While the disk is full, a snapshot is written as soon as something was removed, since it tells what is dead and
 //! lets the log before it go. The log leaves room for it, and the pauses in between keep it a small part of the work.
@@ -30,6 +30,10 @@ const RELIEF_PAUSE: Duration = Duration::from_secs(1);
 /// After a snapshot that failed; doubled with each one that fails after it, so many times.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_DOUBLINGS: u32 = 6;
+/// How often the limits of streams are looked at although nobody appends.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// Streams whose limits are looked at in one step.
+const KEPT_AT_ONCE: usize = 256;
 
 /// What the background work remembers from step to step.
 #[derive(Debug)]
@@ -47,6 +51,9 @@ pub(crate) struct Background {
     relieved: Option<u64>,
     /// Keys that were removed, to be freed here.
     removed: Receiver<Box<Key>>,
+    /// When the limits of all streams are looked at next, and where the look that is under way goes on.
+    keeping_at: Duration,
+    keeping_from: Option<u32>,
 }
 
 impl Background {
@@ -60,6 +67,8 @@ impl Background {
             failures: 0,
             relieved: None,
             removed,
+            keeping_at: Duration::ZERO,
+            keeping_from: None,
         }
     }
 
@@ -88,7 +97,7 @@ impl Background {
         shared.log.check().map_err(log_error)?;
         let mut own = shared.background.lock().expect("no panic under this lock");
         shared.log.set_headroom(own.headroom(shared));
-        let freed = own.removed.try_recv().is_ok();
+        let freed = own.removed.try_recv().is_ok() | own.keep_streams(shared);
         // First, since it may make the room that a snapshot needs.
         let reclaimed = own.reclaim.step(shared);
         if !shared.log.is_full() {
@@ -100,6 +109,31 @@ impl Background {
         let done = own.snapshot_of_its_own(shared);
         shared.snapshot_wanted.store(false, Ordering::Release);
         done.and(reclaimed).map(|_| true)
+    }
+
+    /// Has some streams keep to their limits, when it is time for that; `true` when there are more.
+    fn keep_streams(&mut self, shared: &Arc<Shared>) -> bool {
+        let now = shared.clock.elapsed();
+        if self.keeping_from.is_none() {
+            if now < self.keeping_at {
+                return false;
+            }
+            self.keeping_at = now + KEEP_EVERY;
+            self.keeping_from = Some(0);
+        }
+        let engine = Engine::of(shared);
+        let from = self.keeping_from.unwrap_or(0);
+        let slots: Vec<u32> = engine.turn().state.keeping.range(from..).take(KEPT_AT_ONCE).copied().collect();
+        for slot in &slots {
+            if shared.closing.load(Ordering::SeqCst) {
+                break;
+            }
+            // What fails here fails for who appends, too, or is tried again soon.
+            drop(engine.ask(|turn| turn.keep_slot(*slot)));
+        }
+        let is_last = slots.len() < KEPT_AT_ONCE;
+        self.keeping_from = slots.last().map(|last| last + 1).filter(|_| !is_last);
+        !is_last
     }
 
     fn is_snapshot_due(&self, shared: &Arc<Shared>) -> bool {

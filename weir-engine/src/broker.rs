@@ -84,9 +84,12 @@ impl Namespace {
     }
 
     /// Reads; when there is nothing and the caller would wait, leaves a waiting read behind.
-    pub(crate) fn reading(&self, wanted: Wanted, waits: bool) -> impl Question<Answered> + use<> {
+    pub(crate) fn reading(&self, mut wanted: Wanted, waits: bool) -> impl Question<Answered> + use<> {
         let engine = self.engine.clone();
         move |core: &mut Core| {
+            if let Wanted::Read(read) = &mut wanted {
+                core.pin_ends(read)?;
+            }
             let (outcome, count) = match &wanted {
                 Wanted::Read(read) => (core.read(read)?, read.limits.count),
                 Wanted::Group(read) => (core.read_group(read)?, read.limits.count),

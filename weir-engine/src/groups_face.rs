@@ -93,6 +93,11 @@ impl Namespace {
         self.about(stream, move |core, key| core.remove_consumer(key, &group, &name, fate))
     }
 
+    fn measuring(&self, stream: &[u8], group: &[u8]) -> impl Question<Lag> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.lag(key, &group))
+    }
+
     // ---- synchronous calls -------------------------------------------------------------------------------------
 
     /// Makes a group. See [`Groups::create_group`].
@@ -165,6 +170,14 @@ impl Namespace {
     /// As [`Groups::consumers`].
     pub fn consumers(&self, stream: &[u8], group: &[u8]) -> Result<Vec<ConsumerInfo>, Error> {
         self.settled(self.ask(self.listing_consumers(stream, group))?)
+    }
+
+    /// How far behind a group is. See [`Groups::lag`].
+    ///
+    /// # Errors
+    /// As [`Groups::lag`].
+    pub fn lag(&self, stream: &[u8], group: &[u8]) -> Result<Lag, Error> {
+        self.settled(self.ask(self.measuring(stream, group))?)
     }
 
     /// Removes a consumer. See [`Groups::delete_consumer`].
@@ -248,7 +261,7 @@ impl Groups for Namespace {
         Box::pin(self.answer(self.ending_consumer(stream, group, consumer, pending)))
     }
 
-    fn lag<'a>(&'a self, _: &'a [u8], _: &'a [u8]) -> BoxFuture<'a, Lag> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn lag<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, Lag> {
+        Box::pin(self.answer(self.measuring(stream, group)))
     }
 }

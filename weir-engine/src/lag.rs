@@ -95,6 +95,8 @@ impl Core {
         if filtered {
             self.judge(found, at, u64::MAX)?;
         }
+        let now = self.steady().0;
+        self.group_mut(found, at).pending.ripen(now);
         let oldest_held = self.oldest_held(found, at);
         let (group, stream) = (self.group(found, at), self.stream(found));
         let open = match self.matching_count(found, at).filter(|_| filtered) {

@@ -42,6 +42,7 @@ mod info;
 mod keys;
 mod lag;
 mod lanes;
+mod listing;
 mod mailbox;
 mod node;
 mod options;
@@ -74,6 +75,7 @@ pub use api::{
     ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
     Trim, TrimBound,
 };
+pub use appending::BatchEntry;
 pub use broker::Namespace;
 pub use check::{FolderReport, SnapshotReport, check_folder};
 pub use copying::{KeyCopy, KeyImage};
@@ -81,8 +83,12 @@ pub use core::{Core, DATABASES};
 #[doc(hidden)]
 pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Mark, Turn};
+pub use entries::Terms;
+pub use listing::Listing;
 pub use node::NodeLimits;
 pub use options::{Fsync, Limits, Options};
+pub use places::ReadStream;
+pub use streams_face::lost_entry;
 pub use tuning::{IdempotenceDefaults, Lookups};
 pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};

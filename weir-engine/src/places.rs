@@ -119,6 +119,15 @@ impl Core {
         Ok(self.entries_alone(found, span, read.backward)?.into_owned())
     }
 
+    /// Puts the ends of streams, as they are now, into a read that begins there.
+    pub(crate) fn pin_ends(&mut self, read: &mut crate::api::Read) -> Result<(), Halt> {
+        for (name, from) in read.streams.iter_mut().filter(|(_, from)| *from == ReadFrom::End) {
+            let last = self.last_id(KeyRef { ns: read.ns, name })?;
+            *from = ReadFrom::After(last.unwrap_or(EntryId::MIN));
+        }
+        Ok(())
+    }
+
     /// What a read looks through; `None` where there is nothing.
     fn span_of(&self, found: Found, read: &ReadStream) -> Result<Option<Span>, Cold> {
         use weir_core::ReadFrom as From;
@@ -161,7 +170,7 @@ impl Core {
             ReadFrom::Position(pos) => self.live_from(found, pos)?,
             ReadFrom::Time(at) => self.first_since(found, at)?,
             ReadFrom::After(id) => return Ok(Some(id)),
-            ReadFrom::Newest => None,
+            ReadFrom::Newest | ReadFrom::End => None,
         };
         Ok(entry.map(|entry| entry.id.previous().unwrap_or(EntryId::MIN)))
     }

@@ -176,6 +176,7 @@ impl Core {
                 let newest = self.stream(found).newest(&self.blocks)?;
                 Ok(newest.map(|entry| EntryRef { id: entry.id, lsn: entry.lsn }).into_iter().collect())
             }
+            ReadFrom::End => Ok(Cow::default()),
             ReadFrom::Position(_) | ReadFrom::Time(_) => {
                 let from = self.place_of(found, from)?;
                 from.map_or_else(
