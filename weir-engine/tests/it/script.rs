@@ -78,6 +78,8 @@ impl TestClock {
     }
 
     pub(crate) fn slice(&self, per_look: u64) {
+        // A slice begins with a look that adds nothing, whoever looked before.
+        self.looks.store(0, Ordering::SeqCst);
         self.per_look.store(per_look, Ordering::SeqCst);
     }
 }
