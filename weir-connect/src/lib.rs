@@ -110,7 +110,19 @@ async fn weir(_url: &str, _options: &Options) -> Result<Reached, Error> {
     Err(not_compiled_in("redis"))
 }
 
-#[expect(clippy::unused_async, reason = "the client comes here")]
+#[cfg(feature = "redis")]
+async fn redis(url: &str, options: &Options) -> Result<Reached, Error> {
+    let options = weir_redis::Options {
+        password: options.token.clone(),
+        tls_roots: options.root_certificates.clone(),
+        ..weir_redis::Options::default()
+    };
+    let opened = weir_redis::open(url, options).await?;
+    Ok((opened.broker(), opened.admin()))
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_async, reason = "the same door as with the feature")]
 async fn redis(_url: &str, _options: &Options) -> Result<Reached, Error> {
     Err(not_compiled_in("redis"))
 }

@@ -1,0 +1,110 @@
+//! What is sent: a plain command, or a script with its arguments.
+//!
+//! Scripts are sent by their hash; a server that does not know one is sent its text.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ToRedisArgs};
+
+/// A script, told apart by its name.
+#[derive(Debug)]
+pub(crate) struct Script {
+    code: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(parts: &[&str]) -> Self {
+        let code = parts.concat();
+        let hash = redis::Script::new(&code).get_hash().to_owned();
+        Self { code, hash }
+    }
+}
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $($part:literal)+;)+) => {
+        $($(#[$doc])*
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(&[$(include_str!(concat!("scripts/", $part)), "\n"),+])
+        });)+
+    };
+}
+
+scripts! {
+    APPEND = "prelude.lua" "retention.lua" "append.lua";
+    TRIM = "prelude.lua" "retention.lua" "trim.lua";
+    SET_RETENTION = "prelude.lua" "retention.lua" "set_retention.lua";
+    DELETE_STREAM = "prelude.lua" "delete_stream.lua";
+    CREATE_GROUP = "prelude.lua" "policy.lua" "create_group.lua";
+    SET_POLICY = "prelude.lua" "policy.lua" "set_policy.lua";
+    DELETE_GROUP = "prelude.lua" "delete_group.lua";
+    GROUPS = "prelude.lua" "groups.lua";
+    PAUSE = "prelude.lua" "pause.lua";
+    SEEK = "prelude.lua" "retention.lua" "seek.lua";
+    DELETE_CONSUMER = "prelude.lua" "delete_consumer.lua";
+    LAG = "prelude.lua" "retention.lua" "lag.lua";
+    READ = "prelude.lua" "read.lua";
+    SETTLE = "prelude.lua" "retention.lua" "settle.lua";
+    CLAIM = "prelude.lua" "claim.lua";
+    AUTO_CLAIM = "prelude.lua" "auto_claim.lua";
+    PENDING = "prelude.lua" "pending.lua";
+    RESTORE = "prelude.lua" "restore.lua";
+    REDRIVE = "prelude.lua" "redrive.lua";
+}
+
+/// A command or a script with its arguments.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Plain(Cmd),
+    /// The stream comes first in its arguments.
+    Scripted {
+        script: &'static Script,
+        args: Cmd,
+    },
+}
+
+impl Request {
+    /// A plain command.
+    pub(crate) fn command(name: &str) -> Self {
+        Self::Plain(redis::cmd(name))
+    }
+
+    /// A script about a stream.
+    pub(crate) fn script(script: &'static LazyLock<Script>, stream: &[u8]) -> Self {
+        let script: &'static Script = script;
+        let mut args = redis::cmd("EVALSHA");
+        args.arg(script.hash.as_bytes()).arg(1).arg(stream);
+        Self::Scripted { script, args }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.push(arg);
+        self
+    }
+
+    pub(crate) fn push(&mut self, arg: impl ToRedisArgs) {
+        match self {
+            Self::Plain(command) | Self::Scripted { args: command, .. } => command.arg(arg),
+        };
+    }
+
+    /// What is sent first.
+    pub(crate) fn command_ref(&self) -> &Cmd {
+        match self {
+            Self::Plain(command) | Self::Scripted { args: command, .. } => command,
+        }
+    }
+
+    /// What is sent to a server that does not know the script.
+    pub(crate) fn with_text(&self) -> Option<Cmd> {
+        let Self::Scripted { script, args } = self else { return None };
+        let mut command = redis::cmd("EVAL");
+        command.arg(script.code.as_bytes());
+        for arg in args.args_iter().skip(2) {
+            if let redis::Arg::Simple(bytes) = arg {
+                command.arg(bytes);
+            }
+        }
+        Some(command)
+    }
+}

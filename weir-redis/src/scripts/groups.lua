@@ -1,0 +1,15 @@
+-- The groups of a stream, or one of them. ARGV: prefix, group ('' = all).
+-- Answers per group {name, last-delivered ID, pending, consumers, now, names and values of what is stored}.
+local found = {}
+local only = ARGV[2]
+for name, group in pairs(groups_of_stream()) do
+  if only == '' or name == only then
+    use(name)
+    local consumers = group.consumers
+    for _, flat in ipairs(call('XINFO', 'CONSUMERS', S, name)) do
+      if named(flat).name == PARKED then consumers = consumers - 1 end
+    end
+    found[#found + 1] = { name, group['last-delivered-id'], group.pending, consumers, int(now), call('HGETALL', kmeta) }
+  end
+end
+return found

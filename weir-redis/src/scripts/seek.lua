@@ -1,0 +1,52 @@
+-- Moves a group. ARGV: prefix, group, kind (id, end, skip), ID or number, 1 for a dry run.
+-- Answers {last-delivered ID before, afterwards, rows dropped}.
+local kind, value, is_dry = ARGV[3], ARGV[4], ARGV[5] == '1'
+local group = groups_of_stream()[G]
+if not group then return no_group() end
+local from = group['last-delivered-id']
+local last = named(call('XINFO', 'STREAM', S))['last-generated-id']
+local to = value
+if kind == 'end' then
+  to = last
+elseif kind == 'skip' then
+  local left = tonumber(value)
+  to = from
+  walk('(' .. from, '+', function(entry)
+    if left == 0 then return false end
+    left, to = left - 1, entry[1]
+  end)
+elseif is_less(last, to) then
+  to = last
+end
+
+local above, at = {}, '(' .. to
+if to == ABOVE_ALL then at = nil end
+while at do
+  local page = call('XPENDING', S, G, at, '+', 1000)
+  for _, p in ipairs(page) do
+    above[#above + 1] = p[1]
+  end
+  at = #page == 1000 and '(' .. page[#page][1] or nil
+end
+if is_dry then return { from, to, #above } end
+
+ack(above)
+for _, id in ipairs(above) do
+  forget(id, row(id))
+end
+call('XGROUP', 'SETID', S, G, to)
+
+-- Entries above the new place have a new epoch; those at or below it keep theirs. What is below every pending row is
+-- forgotten.
+local first = call('XPENDING', S, G, '-', '+', 1)[1]
+local parts, padded = {}, pad(to)
+for base_from, epoch in string.gmatch(call('HGET', kmeta, 'bases') or '0-0 0', '(%d+%-%d+) (%d+)') do
+  if pad(base_from) < padded or base_from == '0-0' and to ~= '0-0' then
+    if first and #parts > 0 and is_less(base_from, first[1]) then parts = {} end
+    parts[#parts + 1] = base_from .. ' ' .. epoch
+  end
+end
+if not first then parts = {} end
+parts[#parts + 1] = to .. ' ' .. next_epoch()
+call('HSET', kmeta, 'bases', table.concat(parts, ','))
+return { from, to, #above }

@@ -1,0 +1,7 @@
+//! The broker on real Redis servers, which the tests start themselves.
+
+mod delivery;
+mod exam;
+mod groups;
+mod redis_server;
+mod streams;
