@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod config;
 mod connections;
+mod consumers_killed;
 mod corpora;
 mod differential;
 mod doctor;
