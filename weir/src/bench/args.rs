@@ -110,6 +110,9 @@ pub(super) enum Mode {
     Idle,
     /// Block one reader per connection; whether each is served, once and in order
     Blocked,
+    /// Drain a prepared stream by a bare loop, by a consumer of the runtime, and by one with a batch handler; also
+    /// takes --url memory: and weir://host:port
+    Runtime,
 }
 
 impl Mode {
@@ -126,6 +129,7 @@ impl Mode {
             Self::Fill => "fill",
             Self::Idle => "idle",
             Self::Blocked => "blocked",
+            Self::Runtime => "runtime",
         }
     }
 
@@ -133,7 +137,7 @@ impl Mode {
     pub(super) fn unit(self) -> &'static str {
         match self {
             Self::Append | Self::ManyStreams | Self::Fill | Self::Latency => "entries written",
-            Self::Consume => "entries read and acknowledged",
+            Self::Consume | Self::Runtime => "entries read and acknowledged",
             Self::FanOut => "deliveries",
             Self::Range => "ranges",
             Self::Pending => "pending rows",

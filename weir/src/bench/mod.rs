@@ -18,6 +18,7 @@ mod groups;
 mod meter;
 mod modes;
 mod open_loop;
+mod overhead;
 mod plan;
 mod process;
 mod random;
@@ -39,6 +40,9 @@ use report::Report;
 /// # Errors
 /// When an option makes no sense, a server cannot be reached, or one answers with an error.
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
+    if args.mode == Mode::Runtime {
+        return overhead::run(&args);
+    }
     let plan = Plan::new(&args)?;
     let clock = SystemClock::new();
     match plan.mode {

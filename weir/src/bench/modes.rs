@@ -78,7 +78,7 @@ impl<'a> Server<'a> {
             Mode::Consume | Mode::Pending => self.write(4, Ids::Auto),
             Mode::Range => self.write(1, Ids::Counted),
             Mode::Append | Mode::FanOut | Mode::Latency | Mode::ManyStreams | Mode::Fill => Ok(()),
-            Mode::Idle | Mode::Blocked => bail!(NO_OPERATIONS),
+            Mode::Idle | Mode::Blocked | Mode::Runtime => bail!(NO_OPERATIONS),
         }
     }
 
@@ -102,7 +102,7 @@ impl<'a> Server<'a> {
             Mode::FanOut => self.fan_out(&meter),
             Mode::Range => self.range(&meter),
             Mode::Latency => self.latency(rate.context("the rate is settled before the first run")?, &meter),
-            Mode::Idle | Mode::Blocked => bail!(NO_OPERATIONS),
+            Mode::Idle | Mode::Blocked | Mode::Runtime => bail!(NO_OPERATIONS),
         }?;
         outcome.used_memory = used_before.zip(self.used_memory());
         Ok(outcome)
@@ -132,7 +132,7 @@ impl<'a> Server<'a> {
     fn reset(&mut self) -> Result<()> {
         match self.plan.mode {
             Mode::Append | Mode::ManyStreams | Mode::Latency => self.delete(),
-            Mode::Range | Mode::Fill | Mode::Idle | Mode::Blocked => Ok(()),
+            Mode::Range | Mode::Fill | Mode::Idle | Mode::Blocked | Mode::Runtime => Ok(()),
             Mode::Consume | Mode::Pending => {
                 self.control.call(&["XGROUP", "DESTROY", STREAM, GROUP])?;
                 self.control.call(&["XGROUP", "CREATE", STREAM, GROUP, "0"]).map(drop)

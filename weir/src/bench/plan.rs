@@ -127,7 +127,9 @@ fn is_prepared(mode: Mode) -> bool {
 fn time(args: &BenchArgs) -> Option<Duration> {
     let seconds = match args.mode {
         // These end when everything is read or written.
-        Mode::Consume | Mode::Pending | Mode::Fill | Mode::Idle | Mode::Blocked => args.seconds,
+        Mode::Consume | Mode::Pending | Mode::Fill | Mode::Idle | Mode::Blocked | Mode::Runtime => {
+            args.seconds
+        },
         Mode::Range | Mode::Latency => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
         Mode::Append | Mode::ManyStreams | Mode::FanOut if args.entries.is_some() => args.seconds,
         Mode::Append | Mode::ManyStreams | Mode::FanOut => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
