@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use weir_core::{
     BatchOptions, Broker, Clock as _, CreateGroup, EntryId, GroupOrigin, NewEntry, Policy, SystemClock,
 };
-use weir_runtime::{Consumer, Context, Mark, Outcome, Shutdown, TransactionMarks};
+use weir_runtime::{Consumer, Context, Outcome, Shutdown};
 use weir_testkit::differential::{Server, free_port};
 
 const STREAM: &[u8] = b"orders";
@@ -44,22 +44,7 @@ fn policy() -> Policy {
 
 // ---- a consumer process --------------------------------------------------------------------------------------------
 
-/// The ledger of the consumers: marks and effects in one database, in one transaction.
-struct Ledger;
-
-impl TransactionMarks<rusqlite::Transaction<'_>> for Ledger {
-    type Error = rusqlite::Error;
-
-    async fn mark<'a>(
-        &'a self,
-        transaction: &'a mut rusqlite::Transaction<'_>,
-        mark: &'a Mark,
-    ) -> Result<bool, rusqlite::Error> {
-        let sql = "INSERT INTO marks (mark) VALUES (?1) ON CONFLICT DO NOTHING";
-        Ok(transaction.execute(sql, [mark.as_str()])? == 1)
-    }
-}
-
+/// The ledger of the consumers: marks and effects in one database.
 fn open_ledger(folder: &Path) -> Connection {
     let ledger = Connection::open(folder.join("ledger.sqlite")).unwrap();
     ledger.busy_timeout(Duration::from_secs(60)).unwrap();
@@ -76,9 +61,10 @@ fn open_ledger(folder: &Path) -> Connection {
 }
 
 /// The mark and the effect, together or not at all. Without the mark, a second delivery would count twice.
-async fn charge(ledger: &mut Connection, order: &Context) -> Result<(), rusqlite::Error> {
-    let mut transaction = ledger.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    if Ledger.mark(&mut transaction, &order.mark()).await? {
+fn charge(ledger: &mut Connection, order: &Context) -> Result<(), rusqlite::Error> {
+    let transaction = ledger.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mark = "INSERT INTO marks (mark) VALUES (?1) ON CONFLICT DO NOTHING";
+    if transaction.execute(mark, [order.mark().as_str()])? == 1 {
         transaction.execute(
             "INSERT INTO effects (entry, times) VALUES (?1, 1) ON CONFLICT (entry) DO UPDATE SET times = times + 1",
             [order.id().to_string()],
@@ -95,7 +81,7 @@ fn consumer_process() {
     let name = std::env::var(NAME).unwrap();
     let handled = folder.join(format!("handled-{name}-{}", std::process::id()));
     let handled = Arc::new(OpenOptions::new().create(true).append(true).open(handled).unwrap());
-    let ledger = Arc::new(tokio::sync::Mutex::new(open_ledger(&folder)));
+    let ledger = Arc::new(Mutex::new(open_ledger(&folder)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
         let broker = weir_connect::open(&url).await.unwrap();
@@ -103,7 +89,7 @@ fn consumer_process() {
             let (handled, ledger) = (Arc::clone(&handled), Arc::clone(&ledger));
             async move {
                 note(&handled, order.id());
-                match charge(&mut *ledger.lock().await, &order).await {
+                match charge(&mut ledger.lock().unwrap(), &order) {
                     Ok(()) => Outcome::Done,
                     Err(error) => Outcome::retry(error.to_string()),
                 }

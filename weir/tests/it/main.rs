@@ -8,6 +8,7 @@ mod config;
 mod connections;
 mod consumers_killed;
 mod corpora;
+mod dead_letters;
 mod differential;
 mod doctor;
 mod documents;
