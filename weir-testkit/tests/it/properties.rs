@@ -20,7 +20,7 @@ fn embedded() -> Contender {
         let options = Options { background: false, ..Options::default() };
         let engine = Engine::open(disk.clone(), Arc::new(SystemClock::new()), options)?;
         let namespace: Arc<dyn Broker> = Arc::new(engine.namespace("default")?);
-        Ok(namespace)
+        Ok::<_, weir_core::Error>(namespace)
     };
     let broker = open().unwrap();
     Contender { name: "embedded".into(), broker, restart: None }

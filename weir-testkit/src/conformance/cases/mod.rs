@@ -4,8 +4,11 @@ mod appending;
 mod claiming;
 mod dead_letters;
 mod delivering;
+mod durability;
+mod errors;
 mod failing;
 mod filters;
+mod first_broker;
 mod groups;
 mod keeping;
 mod lag;
@@ -71,6 +74,11 @@ pub(super) static ALL: &[&[Case]] = &[
     keeping::RETENTION,
     keeping::LOST,
     keeping::ALERTS,
+    errors::ERRORS,
+    first_broker::STORIES,
+    first_broker::EXAMPLES,
+    durability::STREAMS,
+    durability::GROUPS,
 ];
 
 /// Puts a story into the form in which a case keeps it.
