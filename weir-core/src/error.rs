@@ -74,6 +74,22 @@ impl Error {
         Self { kind, context: None, source: None }
     }
 
+    /// There is no such stream or group.
+    #[must_use]
+    pub fn no_such_group(stream: &[u8], group: &[u8]) -> Self {
+        Self::new(ErrorKind::NoSuchGroup).about_group(stream, group)
+    }
+
+    /// Names the group that is missing or exists already, unless the error says already what it is about.
+    #[must_use]
+    pub fn about_group(self, stream: &[u8], group: &[u8]) -> Self {
+        if self.context.is_some() || !matches!(self.kind, ErrorKind::NoSuchGroup | ErrorKind::GroupExists) {
+            return self;
+        }
+        let [stream, group] = [stream, group].map(String::from_utf8_lossy);
+        self.with_context(format!("group {group} of stream {stream}"))
+    }
+
     /// Says what the error is about: the name, the value, the remedy.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {

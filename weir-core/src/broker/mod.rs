@@ -17,6 +17,8 @@
 //! longer than allowed or too much waits already, [`ErrorKind::LimitReached`]. What is refused has changed nothing;
 //! after `Faulted`, `Io`, `Corrupt` or `Unavailable` the change may have happened, and only its answer is missing.
 //!
+//! An error about a group names it and its stream: [`crate::Error::about_group`].
+//!
 //! # Cancellation
 //!
 //! A future does nothing before it is first polled. Dropped later, it may or may not have done what it was asked to,

@@ -24,7 +24,7 @@ impl Groups for NaiveBroker {
     fn delete_group<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, bool> {
         self.later(move |space| {
             let Some(stream) = space.streams.get_mut(stream) else {
-                return Err(ErrorKind::NoSuchGroup.into());
+                return Ok(false);
             };
             space.changes += 1;
             Ok(stream.groups.remove(group).is_some())
@@ -146,7 +146,8 @@ impl Space {
         policy.check()?;
         if let Ok((_, existing)) = self.group(stream, group) {
             let is_same = existing.origin == origin;
-            return if is_same { Ok(Created::Existing) } else { Err(ErrorKind::GroupExists.into()) };
+            let taken = || Error::new(ErrorKind::GroupExists).about_group(stream, group);
+            return if is_same { Ok(Created::Existing) } else { Err(taken()) };
         }
         self.check_letters(stream, group, &policy)?;
         let facts = self.streams.entry(stream.to_vec()).or_default();

@@ -105,14 +105,13 @@ impl Space {
     }
 
     pub(super) fn group(&self, stream: &[u8], group: &[u8]) -> Result<(&Stream, &Group), Error> {
-        let stream = self.streams.get(stream).ok_or(ErrorKind::NoSuchGroup)?;
-        let group = stream.groups.get(group).ok_or(ErrorKind::NoSuchGroup)?;
-        Ok((stream, group))
+        let found = self.streams.get(stream).and_then(|found| Some((found, found.groups.get(group)?)));
+        found.ok_or_else(|| Error::no_such_group(stream, group))
     }
 
     pub(super) fn group_mut(&mut self, stream: &[u8], group: &[u8]) -> Result<&mut Group, Error> {
-        let stream = self.streams.get_mut(stream).ok_or(ErrorKind::NoSuchGroup)?;
-        Ok(stream.groups.get_mut(group).ok_or(ErrorKind::NoSuchGroup)?)
+        let found = self.streams.get_mut(stream).and_then(|found| found.groups.get_mut(group));
+        found.ok_or_else(|| Error::no_such_group(stream, group))
     }
 
     pub(super) fn next_token(&mut self) -> Token {

@@ -250,6 +250,9 @@ pub(super) static ENDING: &[Case] = cases! { Streams, "the end of groups";
         let orders = s.stream();
         orders.add("a").await?;
         same("a group", went("deleted", s.broker().delete_group(&orders.name, b"billing").await)?, false)?;
+        let missing = s.stream_named("missing");
+        let gone = went("deleted", s.broker().delete_group(&missing.name, b"billing").await)?;
+        same("a group of a missing stream", gone, false)?;
     }
 
     "the dead letters of a deleted group stay" => |s| {
