@@ -286,34 +286,6 @@ impl Core {
         let pos = known.positions(known.from).next().unwrap_or(known.upto);
         stream.live_from_position(&self.blocks, pos)
     }
-
-    /// Entries that the filter lets through, from the group's place on, at most so many, as far as they are judged.
-    pub(crate) fn matching_entries(
-        &self,
-        found: Found,
-        at: GroupRef,
-        most: u64,
-    ) -> Result<Vec<Located>, Cold> {
-        let (stream, group) = (self.stream(found), self.group(found, at));
-        let Some(known) = group.matching.as_deref() else { return Ok(Vec::new()) };
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut wanted = known.positions(known.from).take(most).peekable();
-        let mut entries = Vec::new();
-        while let Some(pos) = wanted.peek().copied() {
-            let Some(block) = stream.blocks_from_position(pos).next() else { break };
-            let flow = stream.visit_block(&block, &self.blocks, |entry| {
-                if wanted.next_if(|pos| *pos == entry.pos).is_some() {
-                    entries.push(entry);
-                }
-                if wanted.peek().is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            // A position that is not there any more would be looked for for ever.
-            if flow.is_continue() {
-                while wanted.next_if(|pos| *pos < block.first_pos + block.count).is_some() {}
-            }
-        }
-        Ok(entries)
-    }
 }
 
 #[cfg(test)]

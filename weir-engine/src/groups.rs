@@ -179,6 +179,7 @@ impl Core {
         }
         let count = settled.len() as u64;
         self.acknowledge(found, at, settled);
+        self.drained(found, at, count);
         Ok(count)
     }
 
@@ -242,10 +243,12 @@ impl Core {
         plan: RemovalPlan,
     ) {
         let removed = plan.removal.removed;
+        let count = settled.len() as u64;
         self.tie();
         self.acknowledge(found, at, settled);
         self.remove(found, plan);
         self.untie();
+        self.drained(found, at, count);
         if removed > 0 {
             self.touched(key);
             self.event(key, "xdel");

@@ -329,7 +329,7 @@ impl Core {
             return Ok(());
         }
         self.judge_required(found, 1)?;
-        let Some(verdict) = self.look(found, (entries, bytes))? else { return Ok(()) };
+        let Some(verdict) = self.beyond_limits(found, (entries, bytes))? else { return Ok(()) };
         if verdict.lost > 0 {
             self.judge_required(found, verdict.lost)?;
         }
@@ -344,7 +344,7 @@ impl Core {
     }
 
     /// What the limits come to; `None` without any.
-    fn look(&self, found: Found, coming: (u64, u64)) -> Result<Option<Verdict>, Cold> {
+    fn beyond_limits(&self, found: Found, coming: (u64, u64)) -> Result<Option<Verdict>, Cold> {
         let stream = self.stream(found);
         let Some(retention) = stream.keeping.as_ref().and_then(|keeping| keeping.retention) else {
             return Ok(None);
@@ -368,7 +368,7 @@ impl Core {
         let before = self.blocks.read_on_the_spot(true);
         let mut budget = LOST_AT_ONCE;
         // What cannot be read is reported by whoever reads it; the limits are looked at again soon.
-        while let Ok(Some(verdict)) = self.look(found, (0, 0)) {
+        while let Ok(Some(verdict)) = self.beyond_limits(found, (0, 0)) {
             let lost = self.carry_out(key, found, verdict).unwrap_or(0);
             budget = budget.saturating_sub(lost);
             // With what was lost another entry may be the first that is needed.

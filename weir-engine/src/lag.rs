@@ -130,6 +130,15 @@ impl Core {
         Ok(lag)
     }
 
+    /// Counts entries that were settled for good.
+    #[inline]
+    pub(crate) fn drained(&mut self, found: Found, at: GroupRef, count: u64) {
+        if count > 0 {
+            let now = self.steady().0;
+            self.group_mut(found, at).drained.add(now, count);
+        }
+    }
+
     /// The time by which ages are measured: that of an entry that is appended now, in milliseconds since the epoch.
     pub(crate) fn append_time(&self, found: Found) -> u64 {
         let space = self.state.namespaces.get(self.key(found).ns as usize);
