@@ -1,9 +1,13 @@
 //! The targets that sit the exam, by what the command line calls them.
 
+mod embedded;
+
 use std::sync::Arc;
 
 use weir_core::{Error, ErrorKind};
 use weir_testkit::conformance::{Profile, RealTime, Target, model};
+
+pub use embedded::Embedded;
 
 /// Opens what `--engine` names: `model`, `embedded` or a URL of weir-connect.
 ///
@@ -12,8 +16,8 @@ use weir_testkit::conformance::{Profile, RealTime, Target, model};
 pub async fn target(engine: &str) -> Result<Arc<dyn Target>, Error> {
     match engine {
         "model" => Ok(Arc::new(model())),
-        "embedded" => shared("memory:", engine).await,
-        url if url.contains(':') => shared(url, url).await,
+        "embedded" => Ok(Arc::new(Embedded)),
+        url if url.contains(':') => shared(url).await,
         _ => Err(Error::new(ErrorKind::Invalid("no such engine")).with_context(format!(
             "{engine:?}; name model, embedded or a URL such as redis://127.0.0.1:6379 or weir://127.0.0.1:7411"
         ))),
@@ -21,9 +25,9 @@ pub async fn target(engine: &str) -> Result<Arc<dyn Target>, Error> {
 }
 
 /// A target on one broker for all cases.
-async fn shared(url: &str, name: &str) -> Result<Arc<dyn Target>, Error> {
+async fn shared(url: &str) -> Result<Arc<dyn Target>, Error> {
     let broker = weir_connect::open(url).await?;
-    Ok(Arc::new(RealTime::new(name, profiles_of(url), broker)))
+    Ok(Arc::new(RealTime::new(url, profiles_of(url), broker)))
 }
 
 /// What the engine behind a URL can do, as its documentation says.
