@@ -2,7 +2,7 @@
 //!
 //! The first does what must not wait: the flush of each second, space ahead of the writer, alarms. The second does
 //! what may take long: snapshots, giving space back, freeing what was removed. Neither ever holds the core's lock
-//! longer than a slice. The second also looks at the limits of streams twice a minute. [`Background::step`] is both in turn, for engines without threads.
+//! longer than a slice. The second also looks at the limits of streams from time to time. [`Background::step`] is both in turn, for engines without threads.
 //!
 //! While the disk is full, a snapshot is written as soon as something was removed, since it tells what is dead and
 //! lets the log before it go. The log leaves room for it, and the pauses in between keep it a small part of the work.
@@ -30,8 +30,6 @@ const RELIEF_PAUSE: Duration = Duration::from_secs(1);
 /// After a snapshot that failed; doubled with each one that fails after it, so many times.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 const FAILED_DOUBLINGS: u32 = 6;
-/// How often the limits of streams are looked at although nobody appends.
-const KEEP_EVERY: Duration = Duration::from_secs(30);
 /// Streams whose limits are looked at in one step.
 const KEPT_AT_ONCE: usize = 256;
 
@@ -57,7 +55,12 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    pub(crate) fn new(snapshots: Vec<SnapshotFile>, written: Lsn, removed: Receiver<Box<Key>>) -> Self {
+    pub(crate) fn new(
+        snapshots: Vec<SnapshotFile>,
+        written: Lsn,
+        removed: Receiver<Box<Key>>,
+        keeping_at: Duration,
+    ) -> Self {
         let snapshot_from = snapshots.first().map_or(Lsn(0), |snapshot| snapshot.from).min(written);
         Self {
             snapshots,
@@ -67,7 +70,7 @@ impl Background {
             failures: 0,
             relieved: None,
             removed,
-            keeping_at: Duration::ZERO,
+            keeping_at,
             keeping_from: None,
         }
     }
@@ -118,7 +121,7 @@ impl Background {
             if now < self.keeping_at {
                 return false;
             }
-            self.keeping_at = now + KEEP_EVERY;
+            self.keeping_at = now.saturating_add(shared.options.retention_every);
             self.keeping_from = Some(0);
         }
         let engine = Engine::of(shared);

@@ -135,7 +135,12 @@ impl Engine {
         let (removed, list) = std::sync::mpsc::sync_channel(REMOVED_MAX);
         let mut state = recovered.state;
         state.removed = Some(removed);
-        let background = Background::new(recovered.snapshots, log.written(), list);
+        let background = Background::new(
+            recovered.snapshots,
+            log.written(),
+            list,
+            clock.elapsed().saturating_add(options.retention_every),
+        );
         let flusher = Flusher::new(log.clone());
         let core = Core::new(state, log.clone(), recovered.appender, options.clone(), clock.clone());
         let shared = Arc::new(Shared {

@@ -311,7 +311,18 @@ impl Core {
         if more { Err(Cold::Again.into()) } else { Ok(()) }
     }
 
-    /// As [`Core::set_retention`] does it for what is there, for the stream in a slot, if there is one with limits.
+    /// Has a stream keep to its limits now, as far as it takes more than an append.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongType`].
+    pub fn keep_retention(&mut self, key: KeyRef<'_>) -> Result<(), Halt> {
+        match self.find_stream(key)?.filter(|found| self.stream(*found).keeping.is_some()) {
+            Some(found) => self.keep_now(key, found),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Core::keep_retention`], for the stream in a slot, if there is one.
     pub(crate) fn keep_slot(&mut self, slot: u32) -> Result<(), Halt> {
         let Some(key) = self.state.keys.get(slot) else { return Ok(()) };
         let keeps = key.stream().is_some_and(|stream| stream.keeping.is_some());

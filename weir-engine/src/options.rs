@@ -1,5 +1,7 @@
 //! What an engine can be told at the start, with the default of each.
 
+use std::time::Duration;
+
 use weir_core::{Error, ErrorKind};
 use weir_log::LogOptions;
 
@@ -93,6 +95,9 @@ pub struct Options {
     pub block_cache_bytes: usize,
     /// Bytes of log after which a snapshot is due. Default 256 MiB.
     pub snapshot_log_bytes: u64,
+    /// How often the limits of streams are looked at although nobody appends; at most a minute, so that ages are what
+    /// is promised. Default 30 seconds.
+    pub retention_every: Duration,
     /// Whether the engine runs its own background threads, two of them. Tests that want to decide when work is done say `false` and
     /// call [`crate::Engine::background_step`]. Default `true`.
     pub background: bool,
@@ -109,6 +114,7 @@ impl Default for Options {
             idempotence_max: 100,
             block_cache_bytes: 8 << 20,
             snapshot_log_bytes: 256 << 20,
+            retention_every: Duration::from_secs(30),
             background: true,
         }
     }

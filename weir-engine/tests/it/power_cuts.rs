@@ -304,7 +304,10 @@ fn go_on(script: &Script, engine: &Engine, clock: &TestClock, found: usize) {
             Step::Background => while engine.background_step().unwrap() {},
         }
         let digest = Digests::default().of(engine).unwrap();
-        assert_eq!(digest, script.digests[nth + 1], "step {nth} behind step {found} went otherwise");
+        if digest != script.digests[nth + 1] {
+            let apart = difference(script, &(0..=nth + 1), &engine.dump().unwrap());
+            panic!("step {nth} behind step {found} went otherwise\n{apart}");
+        }
     }
 }
 
@@ -343,7 +346,7 @@ pub(crate) fn lines_apart(found: &str, expected: &str) -> String {
 }
 
 /// What a script has to have, besides snapshots, segments and reclaiming.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 30] = [
     "Append",
     "Trim",
     "Delete",
@@ -365,6 +368,12 @@ const KINDS: [&str; 24] = [
     "Remove",
     "Expire",
     "SetText",
+    "Batch",
+    "TrimTo",
+    "Retain",
+    "Keep",
+    "Charter",
+    "EndStream",
     "Together",
     "Time",
     "Background",

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use weir_core::{Clock, EntryId, Error, ErrorKind, Timestamp};
+use weir_core::{
+    Clock, Condition, ConditionTest, CreateGroup, EntryId, Error, ErrorKind, Expected, FieldName, Filter,
+    GroupOrigin, Policy, Retention, Timestamp, TrimTo,
+};
 use weir_engine::{
-    Ahead, Append, AutoClaim, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync, GroupReadFrom,
-    GroupStart, Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery, Producer, Range,
-    ReadGroup, ReadLimits, References, SetId, Trim, TrimBound,
+    Ahead, Append, AutoClaim, BatchEntry, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync,
+    GroupReadFrom, GroupStart, Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery,
+    Producer, Range, ReadGroup, ReadLimits, References, SetId, Terms, Trim, TrimBound,
 };
 use weir_log::LogOptions;
 
@@ -119,6 +122,8 @@ pub(crate) fn small(fsync: Fsync) -> Options {
         },
         block_cache_bytes: 8 << 10,
         snapshot_log_bytes: 192 << 10,
+        // So that a state follows from the commands alone.
+        retention_every: Duration::MAX,
         ..Options::default()
     }
 }
@@ -138,33 +143,160 @@ impl Name {
 /// A command with all its arguments.
 #[derive(Debug, Clone)]
 pub(crate) enum Command {
-    Append { name: Name, id: NewId, fields: Vec<Bytes>, trim: Option<Trim>, producer: Option<(Bytes, Bytes)> },
-    Trim { name: Name, trim: Trim },
-    Delete { name: Name, ids: Vec<EntryId>, references: References },
-    SetId { name: Name, id: EntryId, added: Option<u64>, deleted: Option<EntryId> },
-    GroupCreate { name: Name, group: Bytes, start: GroupStart, make: bool },
-    GroupSetId { name: Name, group: Bytes, start: GroupStart },
-    GroupDestroy { name: Name, group: Bytes },
-    ConsumerCreate { name: Name, group: Bytes, consumer: Bytes },
-    ConsumerDelete { name: Name, group: Bytes, consumer: Bytes },
+    Append {
+        name: Name,
+        id: NewId,
+        fields: Vec<Bytes>,
+        trim: Option<Trim>,
+        producer: Option<(Bytes, Bytes)>,
+    },
+    Trim {
+        name: Name,
+        trim: Trim,
+    },
+    Delete {
+        name: Name,
+        ids: Vec<EntryId>,
+        references: References,
+    },
+    SetId {
+        name: Name,
+        id: EntryId,
+        added: Option<u64>,
+        deleted: Option<EntryId>,
+    },
+    GroupCreate {
+        name: Name,
+        group: Bytes,
+        start: GroupStart,
+        make: bool,
+    },
+    GroupSetId {
+        name: Name,
+        group: Bytes,
+        start: GroupStart,
+    },
+    GroupDestroy {
+        name: Name,
+        group: Bytes,
+    },
+    ConsumerCreate {
+        name: Name,
+        group: Bytes,
+        consumer: Bytes,
+    },
+    ConsumerDelete {
+        name: Name,
+        group: Bytes,
+        consumer: Bytes,
+    },
     Read(ReadGroup),
-    Copy { name: Name, to: Name, replace: bool },
-    Ack { name: Name, group: Bytes, ids: Vec<EntryId> },
-    AckDelete { name: Name, group: Bytes, ids: Vec<EntryId>, references: References },
-    Nack { name: Name, group: Bytes, ids: Vec<EntryId>, mode: NackMode, force: bool },
-    Claim { name: Name, group: Bytes, consumer: Bytes, ids: Vec<EntryId>, idle: u64, force: bool },
-    AutoClaim { name: Name, group: Bytes, consumer: Bytes, idle: u64, count: u64 },
-    Rename { name: Name, to: Bytes, replace: bool },
-    Move { name: Name, to: u32 },
-    Swap { a: u32, b: u32 },
-    Flush { ns: u32 },
-    Remove { name: Name },
-    Expire { name: Name, at: u64 },
-    Persist { name: Name },
+    Copy {
+        name: Name,
+        to: Name,
+        replace: bool,
+    },
+    Ack {
+        name: Name,
+        group: Bytes,
+        ids: Vec<EntryId>,
+    },
+    AckDelete {
+        name: Name,
+        group: Bytes,
+        ids: Vec<EntryId>,
+        references: References,
+    },
+    Nack {
+        name: Name,
+        group: Bytes,
+        ids: Vec<EntryId>,
+        mode: NackMode,
+        force: bool,
+    },
+    Claim {
+        name: Name,
+        group: Bytes,
+        consumer: Bytes,
+        ids: Vec<EntryId>,
+        idle: u64,
+        force: bool,
+    },
+    AutoClaim {
+        name: Name,
+        group: Bytes,
+        consumer: Bytes,
+        idle: u64,
+        count: u64,
+    },
+    Rename {
+        name: Name,
+        to: Bytes,
+        replace: bool,
+    },
+    Move {
+        name: Name,
+        to: u32,
+    },
+    Swap {
+        a: u32,
+        b: u32,
+    },
+    Flush {
+        ns: u32,
+    },
+    Remove {
+        name: Name,
+    },
+    Expire {
+        name: Name,
+        at: u64,
+    },
+    Persist {
+        name: Name,
+    },
     ExpireDue,
-    SetText { name: Name, value: Bytes, keep_ttl: bool },
-    Idempotence { name: Name, duration: Option<u64>, ids: Option<u64> },
-    Idempotent { name: Name, producer: Bytes, iid: Bytes, id: EntryId },
+    SetText {
+        name: Name,
+        value: Bytes,
+        keep_ttl: bool,
+    },
+    Idempotence {
+        name: Name,
+        duration: Option<u64>,
+        ids: Option<u64>,
+    },
+    Idempotent {
+        name: Name,
+        producer: Bytes,
+        iid: Bytes,
+        id: EntryId,
+    },
+    Batch {
+        name: Name,
+        entries: Vec<(Vec<Bytes>, Option<Bytes>)>,
+        producer: Option<Bytes>,
+        expected: Expected,
+    },
+    TrimTo {
+        name: Name,
+        to: TrimTo,
+    },
+    Retain {
+        name: Name,
+        retention: Option<Retention>,
+    },
+    Keep {
+        name: Name,
+    },
+    Charter {
+        name: Name,
+        group: Bytes,
+        policy: Box<Policy>,
+    },
+    EndStream {
+        name: Name,
+    },
 }
 
 /// One step of a script.
@@ -230,6 +362,20 @@ impl Command {
             Self::Idempotent { name, producer, iid, id } => {
                 core.record_idempotent(name.key(), producer, iid, *id)
             }
+            Self::Batch { name, entries, producer, expected } => {
+                let fields: Vec<Vec<&[u8]>> = entries.iter().map(|(fields, _)| slices(fields)).collect();
+                let batch: Vec<BatchEntry<'_>> = entries
+                    .iter()
+                    .zip(&fields)
+                    .map(|((_, id), fields)| BatchEntry { id: NewId::Auto, fields, append_id: id.as_deref() })
+                    .collect();
+                let terms = Terms { expected: *expected, remembers: producer.is_some() };
+                core.append_batch(name.key(), &batch, producer.as_deref(), &terms).map(drop)
+            }
+            Self::TrimTo { name, to } => core.trim_to(name.key(), *to).map(drop),
+            Self::Retain { name, retention } => core.set_retention(name.key(), *retention),
+            Self::Keep { name } => core.keep_retention(name.key()),
+            Self::EndStream { name } => core.delete_stream(name.key()).map(drop),
             _ => self.run_on_group(core),
         }
     }
@@ -275,6 +421,15 @@ impl Command {
                 let (idle_min, count) = (*idle, *count);
                 let claim = AutoClaim { group, consumer, idle_min, start, count, just_ids: false };
                 core.auto_claim(name.key(), &claim).map(drop)
+            }
+            Self::Charter { name, group, policy } => {
+                let made = CreateGroup { origin: GroupOrigin::Beginning, policy: (**policy).clone() };
+                match core.create_group(name.key(), group, &made) {
+                    Err(Halt::Error(error)) if *error.kind() == ErrorKind::GroupExists => {
+                        core.set_policy(name.key(), group, policy)
+                    }
+                    made => made.map(drop),
+                }
             }
             Self::Copy { .. } => Ok(()),
             other => unreachable!("{other:?} is not about a group"),
@@ -561,8 +716,68 @@ impl Writer {
                 Command::SetId { name, id, added, deleted }
             }
             50..85 => self.group_command(name),
+            85..92 => self.limit_command(name),
             _ => self.key_command(name),
         }
+    }
+
+    /// What the traits have beyond Redis: batches, versions, limits, required and filtered groups.
+    fn limit_command(&mut self, name: Name) -> Command {
+        match self.chance.below(12) {
+            0..4 => self.batch(name),
+            4 => Command::TrimTo { name, to: self.trim_to() },
+            5..7 => Command::Retain { retention: self.retention(), name },
+            7..9 => Command::Keep { name },
+            9..11 => Command::Charter { name, group: self.group(), policy: Box::new(self.policy()) },
+            _ => {
+                Command::EndStream { name: Name(0, format!("quiet-{}", self.chance.below(60)).into_bytes()) }
+            }
+        }
+    }
+
+    fn batch(&mut self, name: Name) -> Command {
+        let producer = self.chance.one_in(2).then(|| self.consumer());
+        let count = 1 + self.chance.below(6);
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let id = producer.is_some().then(|| self.chance.below(60).to_string().into_bytes());
+            entries.push((self.fields(), id));
+        }
+        let expected = match self.chance.below(6) {
+            0 => Expected::NoEntries,
+            1 => Expected::Version(self.chance.below(300)),
+            _ => Expected::Any,
+        };
+        Command::Batch { name, entries, producer, expected }
+    }
+
+    fn trim_to(&mut self) -> TrimTo {
+        match self.chance.below(4) {
+            0 => TrimTo::Length(self.chance.below(300)),
+            1 => TrimTo::Bytes(self.chance.below(40_000)),
+            2 => TrimTo::Time(Timestamp(self.now - self.chance.below(30_000))),
+            _ => TrimTo::MinId(EntryId::new(self.now - self.chance.below(30_000), 0)),
+        }
+    }
+
+    fn retention(&mut self) -> Option<Retention> {
+        if self.chance.one_in(6) {
+            return None;
+        }
+        Some(Retention {
+            length: self.chance.one_in(2).then(|| 20 + self.chance.below(300)),
+            bytes: self.chance.one_in(3).then(|| 2_000 + self.chance.below(60_000)),
+            age: self.chance.one_in(3).then(|| Duration::from_millis(1_000 + self.chance.below(60_000))),
+            hold: self.chance.one_in(2).then(|| self.chance.below(40)),
+        })
+    }
+
+    fn policy(&mut self) -> Policy {
+        let letter = self.chance.below(256) as u8;
+        let prefix = ConditionTest::Prefix(if letter < 128 { vec![letter] } else { Vec::new() });
+        let condition = Condition { field: FieldName::Type, test: prefix };
+        let filter = self.chance.one_in(3).then(|| Filter { conditions: vec![condition] });
+        Policy { required: !self.chance.one_in(3), filter, ..Policy::recommended() }
     }
 
     fn group_command(&mut self, name: Name) -> Command {
