@@ -18,7 +18,7 @@ const THREADS: usize = 4;
 
 /// One that takes a key a slice, so that commands come in between.
 fn slow_snapshots(clock: &TestClock) {
-    clock.slice(200);
+    clock.slice(crate::script::SLIGHT);
 }
 
 /// Each thread runs a share of the script on keys of its own namespace and on shared ones.

@@ -156,7 +156,7 @@ impl Life {
             busy.store(false, Ordering::SeqCst);
         };
         self.inside.store(true, Ordering::SeqCst);
-        self.clock.slice(200);
+        self.clock.slice(crate::script::SLIGHT);
         *self.clock.on_look.lock().unwrap() = Some(Arc::new(between));
         let result = engine.snapshot();
         *self.clock.on_look.lock().unwrap() = None;

@@ -48,7 +48,7 @@ impl Chance {
 /// A clock that stands still, can be set, and runs something whenever the time is asked for.
 pub(crate) struct TestClock {
     millis: AtomicU64,
-    /// Added to what is elapsed at every other look, in microseconds: short slices for a snapshot.
+    /// Added to what is elapsed at every look, in microseconds: short slices for a snapshot.
     per_look: AtomicU64,
     looks: AtomicU64,
     elapsed: AtomicU64,
@@ -63,6 +63,9 @@ impl std::fmt::Debug for TestClock {
 
 /// When every script begins.
 pub(crate) const BEGIN: u64 = 1_700_000_000_000;
+
+/// So much per look, in microseconds, is enough for a slice.
+pub(crate) const SLIGHT: u64 = 151;
 
 impl TestClock {
     pub(crate) fn new() -> Arc<Self> {
@@ -101,9 +104,14 @@ impl Clock for TestClock {
     }
 
     fn elapsed(&self) -> Duration {
-        // Less than a millisecond and taken back, so that a script goes by the same time however often it is looked at.
-        let more = self.per_look.load(Ordering::SeqCst) * (self.looks.fetch_add(1, Ordering::SeqCst) % 2);
-        Duration::from_micros(self.elapsed.load(Ordering::SeqCst) + more)
+        let per_look = self.per_look.load(Ordering::SeqCst);
+        if per_look == SLIGHT {
+            // Less than a millisecond and taken back, so that a script goes by the same time however often it is looked
+            // at.
+            let more = per_look * (self.looks.fetch_add(1, Ordering::SeqCst) % 6);
+            return Duration::from_micros(self.elapsed.load(Ordering::SeqCst) + more);
+        }
+        Duration::from_micros(self.elapsed.fetch_add(per_look, Ordering::SeqCst) + per_look)
     }
 }
 
