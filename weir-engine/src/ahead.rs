@@ -29,6 +29,8 @@ const LOOK_MAX: usize = 4_096;
 const CACHED_MAX: usize = 64;
 /// Blocks held for one request. One that needs still more reads the rest under the lock.
 const HELD_MAX: usize = 65_536;
+/// Bytes of entries that are held for one request; beyond that it reads under the lock, too.
+const BODY_BYTES_MAX: usize = 64 << 20;
 /// Entries of a stream are looked up under the lock as long as they lie in no more blocks than these.
 pub(crate) const WIDE_BLOCKS: usize = 64;
 
@@ -41,18 +43,24 @@ pub struct Missing {
     pub(crate) sizes: Vec<Lsn>,
     /// Entries that filters have to judge.
     pub(crate) judging: Vec<Judging>,
+    /// Entries whose names and values are wanted.
+    pub(crate) bodies: Vec<Lsn>,
 }
 
 impl Missing {
     fn names_something(&self) -> bool {
-        !(self.blocks.is_empty() && self.scans.is_empty() && self.sizes.is_empty() && self.judging.is_empty())
+        !(self.blocks.is_empty()
+            && self.scans.is_empty()
+            && self.sizes.is_empty()
+            && self.judging.is_empty()
+            && self.bodies.is_empty())
     }
 
     /// Whether that is enough for one look.
     pub(crate) fn is_full(&self) -> bool {
         let scanned: usize = self.scans.iter().map(Scan::blocks).sum();
         let judged: usize = self.judging.iter().map(|judging| judging.extent().0).sum();
-        self.blocks.len() + scanned + self.sizes.len() + judged >= LOOK_MAX
+        self.blocks.len() + scanned + self.sizes.len() + judged + self.bodies.len() >= LOOK_MAX
     }
 }
 
@@ -76,6 +84,7 @@ impl Cold {
         own.scans.extend(other.scans);
         own.sizes.extend(other.sizes);
         own.judging.extend(other.judging);
+        own.bodies.extend(other.bodies);
         !own.is_full()
     }
 }
@@ -154,6 +163,9 @@ struct Held {
     scanned: Vec<(ScanOf, Vec<EntryRef>)>,
     sizes: HashMap<Lsn, Measured, foldhash::fast::FixedState>,
     verdicts: Verdicts,
+    /// Records of entries; empty = its space was taken back.
+    bodies: HashMap<Lsn, Box<[u8]>, foldhash::fast::FixedState>,
+    body_bytes: usize,
     /// Blocks that were taken back between the turn that named them and the look. No later turn names them again.
     gone: HashSet<Lsn, foldhash::fast::FixedState>,
     /// Whether what was appended when the request was first asked is written.
@@ -184,6 +196,11 @@ impl Ahead {
         self.0.as_ref()?.verdicts.get(&(serial, lsn)).copied()
     }
 
+    /// An entry's record; empty when its space was taken back.
+    pub(crate) fn body(&self, lsn: Lsn) -> Option<&[u8]> {
+        self.0.as_ref()?.bodies.get(&lsn).map(|body| &**body)
+    }
+
     pub(crate) fn blocks(&self) -> usize {
         self.0.as_ref().map_or(0, |held| held.blocks.len())
     }
@@ -198,7 +215,9 @@ impl Ahead {
 
     /// Whether so much is held that the rest is read on the spot.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.as_ref().is_some_and(|held| held.blocks.len() >= HELD_MAX)
+        self.0.as_ref().is_some_and(|held| {
+            held.blocks.len() + held.bodies.len() >= HELD_MAX || held.body_bytes >= BODY_BYTES_MAX
+        })
     }
 
     /// Heap bytes held for the request, about.
@@ -218,6 +237,8 @@ impl Held {
         let refs: usize = self.scanned.iter().map(|(_, refs)| refs.capacity()).sum();
         let places = self.sizes.capacity() + self.gone.capacity();
         deltas
+            + self.body_bytes
+            + self.bodies.capacity() * size_of::<(Lsn, Box<[u8]>)>()
             + self.blocks.len() * OVERHEAD
             + refs * size_of::<EntryRef>()
             + places * size_of::<(Lsn, Measured)>()
@@ -249,11 +270,11 @@ impl Engine {
                 ahead.held().is_written = true;
                 Ok(())
             }
-            Cold::Again => Ok(()),
             Cold::Room(bytes) => {
                 log.ensure_room(bytes.max(self.small_room())).map_err(log_error)?;
                 Ok(())
             }
+            Cold::Again => Ok(()),
         }
     }
 
@@ -267,7 +288,8 @@ impl Engine {
         missing.blocks.dedup();
         let others = missing.scans.iter().filter_map(Scan::last);
         let others = others.chain(missing.judging.iter().filter_map(|judging| judging.extent().1));
-        let last = missing.blocks.iter().chain(&missing.sizes).copied().chain(others).max();
+        let records = missing.blocks.iter().chain(&missing.sizes).chain(&missing.bodies);
+        let last = records.copied().chain(others).max();
         if last.is_some_and(|last| last >= log.written()) {
             log.flush_submitted(Level::Written).map_err(log_error)?;
         }
@@ -290,6 +312,7 @@ impl Engine {
         for judging in &missing.judging {
             judging.resolve(log, &mut held.verdicts).map_err(read_error)?;
         }
+        read_bodies(log, &missing.bodies, held)?;
         held.bytes = held.weigh();
         Ok(())
     }
@@ -336,6 +359,30 @@ fn read_sizes(log: &Log, lsns: &[Lsn], held: &mut Held) -> Result<(), Error> {
             Ok(()) => break,
             Err(ReadError::Gone(_)) => {
                 held.sizes.insert(lsns[done], Measured::default());
+                done += 1;
+            }
+            Err(error) => return Err(read_error(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the records of entries, as many as may be held. One that is gone is empty.
+fn read_bodies(log: &Log, lsns: &[Lsn], held: &mut Held) -> Result<(), Error> {
+    let mut done = 0;
+    while done < lsns.len() && held.body_bytes < BODY_BYTES_MAX {
+        let from = done;
+        let read = log.read_many(&lsns[from..], &mut |nth, body| {
+            if held.bodies.insert(lsns[from + nth], body.into()).is_none() {
+                held.body_bytes += body.len();
+            }
+            done = from + nth + 1;
+            if held.body_bytes < BODY_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        match read {
+            Ok(()) => break,
+            Err(ReadError::Gone(_)) => {
+                held.bodies.insert(lsns[done], Box::default());
                 done += 1;
             }
             Err(error) => return Err(read_error(error)),

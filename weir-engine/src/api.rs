@@ -3,7 +3,7 @@
 //! Requests borrow from the caller's buffers. Entries are answered as [`EntryRef`]s, places in the log, whose fields
 //! are fetched with [`crate::Engine::fetch`] after the lock is released.
 
-use weir_core::{EntryId, Error, ErrorKind};
+use weir_core::{EntryId, Error, ErrorKind, Failure, GroupSource, Timestamp, Token};
 use weir_log::Lsn;
 
 use crate::ahead::Missing;
@@ -287,6 +287,57 @@ pub enum Entries {
     Plain(Vec<EntryRef>),
     /// The request had `CLAIM`.
     Claimed(Vec<Delivery>),
+    /// The request was a [`ReadSource`].
+    Given(Vec<Given>),
+}
+
+/// Reading for a consumer of a group by where the entries come from.
+#[derive(Debug, Clone)]
+pub struct ReadSource {
+    /// Which namespace.
+    pub ns: NamespaceNo,
+    /// Which stream.
+    pub stream: Box<[u8]>,
+    /// Which group.
+    pub group: Box<[u8]>,
+    /// Who reads; made on first use.
+    pub consumer: Box<[u8]>,
+    /// What it asks for.
+    pub source: GroupSource,
+    /// At most so many.
+    pub count: u64,
+    /// Reads although the group is paused.
+    pub while_paused: bool,
+}
+
+/// An entry that a consumer was given: a [`weir_core::Delivery`] without its fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The entry.
+    pub entry: EntryRef,
+    /// What settles this delivery and no other.
+    pub token: Token,
+    /// How often it was given out, this time included.
+    pub deliveries: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// How often it was redriven.
+    pub redrives: u32,
+    /// When others may take it, in steady time.
+    pub lease_until: Timestamp,
+    /// The first failure and the last one.
+    pub failed: Option<Box<(Failure, Failure)>>,
+}
+
+/// What [`crate::Core::take_over_old`] did.
+#[derive(Debug, Clone, Default)]
+pub struct TakenOver {
+    /// What the consumer got.
+    pub given: Vec<Given>,
+    /// Where to go on; 0-0 = everything was looked at.
+    pub cursor: EntryId,
+    /// Rows that went because their entry is gone.
+    pub deleted: Vec<EntryId>,
 }
 
 /// What a read answered.
@@ -294,7 +345,8 @@ pub enum Entries {
 pub struct ReadOutcome {
     /// Streams that have something to say; empty = nothing now.
     pub streams: Vec<StreamEntries>,
-    /// For a reading with `CLAIM` that found nothing: when a row will be old enough, in milliseconds since the epoch.
+    /// For a reading that found nothing: when it may find something though nothing changes (a row is old enough, a delay
+    /// or a pause is over), in milliseconds of steady time; see [`crate::Core::steady`].
     pub retry_at: Option<u64>,
 }
 

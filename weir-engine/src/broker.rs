@@ -93,34 +93,39 @@ impl Namespace {
             let (outcome, count) = match &wanted {
                 Wanted::Read(read) => (core.read(read)?, read.limits.count),
                 Wanted::Group(read) => (core.read_group(read)?, read.limits.count),
+                Wanted::Source(read) => (core.read_group_from(read)?, Some(read.count)),
             };
             // Who wants none would wait for ever.
             if !outcome.streams.is_empty() || !waits || count == Some(0) {
-                return Ok(Answered::Now(refs(outcome)));
+                return Ok(Answered::Now(outcome));
             }
             let mailbox = Arc::new(Mailbox::default());
-            let waiter = core.wait_in(wanted.clone(), mailbox.clone())?;
+            let waiter = core.wait_in(wanted.clone(), outcome.retry_at, mailbox.clone())?;
             Ok(Answered::Later(Waiting { engine: engine.clone(), waiter, mailbox, alarm: None }))
         }
     }
 
     pub(crate) fn wait_for(&self, wanted: Wanted, wait: Option<Duration>) -> Result<Vec<Entry>, Error> {
+        self.entries(&refs(self.outcome_of(wanted, wait)?))
+    }
+
+    pub(crate) fn outcome_of(&self, wanted: Wanted, wait: Option<Duration>) -> Result<ReadOutcome, Error> {
         let asked = self.ask(self.reading(wanted, wait.is_some()))?;
-        let (refs, head) = match asked.answer {
-            Answered::Now(refs) => (refs, asked.head),
+        let (outcome, head) = match asked.answer {
+            Answered::Now(outcome) => (outcome, asked.head),
             Answered::Later(waiting) => {
                 let answer = waiting.mailbox.wait(wait.unwrap_or_default());
                 waiting.end(answer)?
             }
         };
         self.engine.commit(head)?;
-        self.entries(&refs)
+        Ok(outcome)
     }
 }
 
 /// A first answer: entries, or a promise.
 pub(crate) enum Answered {
-    Now(Vec<EntryRef>),
+    Now(ReadOutcome),
     Later(Waiting),
 }
 
@@ -145,7 +150,7 @@ impl Waiting {
     }
 
     /// The outcome: an answer, or nothing when the time was up first.
-    pub(crate) fn end(self, answer: Option<Answer>) -> Result<(Vec<EntryRef>, Lsn), Error> {
+    pub(crate) fn end(self, answer: Option<Answer>) -> Result<(ReadOutcome, Lsn), Error> {
         let mut turn = self.engine.short_turn();
         let answer = match answer {
             Some(answer) => Some(answer),
@@ -156,8 +161,8 @@ impl Waiting {
         let head = turn.head();
         drop(turn);
         match answer {
-            None => Ok((Vec::new(), head)),
-            Some(Ok(outcome)) => Ok((refs(outcome), head)),
+            None => Ok((ReadOutcome::default(), head)),
+            Some(Ok(outcome)) => Ok((outcome, head)),
             Some(Err(kind)) => Err(kind.into()),
         }
     }
@@ -196,10 +201,11 @@ pub(crate) fn entry(id: EntryId, found: &EntryFields<'_>) -> Entry {
     }
 }
 
-fn refs(outcome: ReadOutcome) -> Vec<EntryRef> {
+pub(crate) fn refs(outcome: ReadOutcome) -> Vec<EntryRef> {
     let given = outcome.streams.into_iter().flat_map(|stream| match stream.entries {
         Entries::Plain(refs) => refs,
         Entries::Claimed(given) => given.into_iter().map(|delivery| delivery.entry).collect(),
+        Entries::Given(given) => given.into_iter().map(|given| given.entry).collect(),
     });
     given.collect()
 }

@@ -251,6 +251,11 @@ impl Core {
         self.transaction > 0
     }
 
+    /// Whether what is tied together is part of something larger.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.transaction > 1
+    }
+
     /// Ties the records of one command together. Unlike [`Core::begin`] it leaves cold blocks cold.
     pub(crate) fn tie(&mut self) {
         if self.transaction == 0 {

@@ -1,32 +1,31 @@
 //! The verbs of [`Deliveries`] for a namespace of the engine: for threads, and for tasks.
 
+use std::collections::HashMap;
+
 use weir_core::{
-    AutoClaim, AutoClaimed, BoxFuture, Claim, DeadLetterPage, DeadLetterQuery, Deliveries, Delivery, Error,
-    ErrorKind, GroupSource, PendingQuery, PendingRow, PendingSummary, Purge, ReadGroup, Redrive, Redriven,
-    RestoredRow, Settle, Settled, Settlement, Timestamp, Token,
+    AutoClaim, AutoClaimed, BoxFuture, Claim, DeadLetterPage, DeadLetterQuery, Deliveries, Delivery, Entry,
+    EntryId, Error, ErrorKind, GroupSource, PendingQuery, PendingRow, PendingSummary, Purge, ReadGroup,
+    Redrive, Redriven, RestoredRow, Settle, Settled,
 };
 
-use crate::api::{self, GroupReadFrom, ReadLimits};
+use crate::api::{Entries, EntryRef, Given, ReadOutcome, ReadSource, TakenOver};
 use crate::broker::{Namespace, Question};
+use crate::dead::LettersDone;
 use crate::waiting::Wanted;
-
-const NOT_YET: ErrorKind = ErrorKind::Unsupported("not in this build of the embedded engine");
 
 impl Namespace {
     fn wanted(&self, stream: &[u8], options: &ReadGroup) -> Result<Wanted, Error> {
-        let from = match options.source {
-            GroupSource::New => GroupReadFrom::New,
-            GroupSource::History { after } => GroupReadFrom::History(after),
-            _ => return Err(NOT_YET.into()),
-        };
-        Ok(Wanted::Group(api::ReadGroup {
+        if options.wait.is_some() && matches!(options.source, GroupSource::History { .. }) {
+            return Err(ErrorKind::Invalid("a history read does not wait").into());
+        }
+        Ok(Wanted::Source(ReadSource {
             ns: self.ns,
+            stream: stream.into(),
             group: options.group.as_slice().into(),
             consumer: options.consumer.as_slice().into(),
-            streams: vec![(stream.into(), from)],
-            limits: ReadLimits { count: Some(options.count), ..ReadLimits::default() },
-            noack: false,
-            claim_idle_min: None,
+            source: options.source,
+            count: options.count,
+            while_paused: options.while_paused,
         }))
     }
 
@@ -37,25 +36,73 @@ impl Namespace {
         settlements: &[Settle],
     ) -> impl Question<Vec<Settled>> + use<> {
         let (group, settlements) = (group.to_vec(), settlements.to_vec());
-        self.about(stream, move |core, key| {
-            if settlements.iter().any(|settle| settle.settlement != Settlement::Ack) {
-                return Err(NOT_YET.into());
-            }
-            let each = settlements.iter().map(|settle| match core.ack(key, &group, &[settle.id])? {
-                0 => Ok(Settled::NotPending),
-                _ => Ok(Settled::Done),
-            });
-            each.collect()
-        })
+        self.about(stream, move |core, key| core.settle(key, &group, &settlements))
     }
+
+    fn claiming(&self, stream: &[u8], claim: Claim) -> impl Question<Vec<Given>> + use<> {
+        self.about(stream, move |core, key| core.take_over(key, &claim))
+    }
+
+    fn auto_claiming(&self, stream: &[u8], claim: AutoClaim) -> impl Question<TakenOver> + use<> {
+        self.about(stream, move |core, key| core.take_over_old(key, &claim))
+    }
+
+    fn summing_up_pending(&self, stream: &[u8], group: &[u8]) -> impl Question<PendingSummary> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.pending_in_short(key, &group))
+    }
+
+    fn listing_pending(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        query: PendingQuery,
+    ) -> impl Question<Vec<PendingRow>> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.pending_states(key, &group, &query))
+    }
+
+    fn restoring(&self, stream: &[u8], group: &[u8], rows: &[RestoredRow]) -> impl Question<u64> + use<> {
+        let (group, rows) = (group.to_vec(), rows.to_vec());
+        self.about(stream, move |core, key| core.restore_pending(key, &group, &rows))
+    }
+
+    fn listing_dead(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        query: DeadLetterQuery,
+    ) -> impl Question<DeadLetterPage> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.dead_letters(key, &group, &query))
+    }
+
+    fn redriving(&self, stream: &[u8], group: &[u8], options: Redrive) -> impl Question<Redriven> + use<> {
+        let (group, mut done) = (group.to_vec(), LettersDone::default());
+        self.about(stream, move |core, key| core.redrive(key, &group, &options, &mut done))
+    }
+
+    fn purging(&self, stream: &[u8], group: &[u8], options: Purge) -> impl Question<u64> + use<> {
+        let (group, mut done) = (group.to_vec(), LettersDone::default());
+        self.about(stream, move |core, key| core.purge_dead_letters(key, &group, &options, &mut done))
+    }
+
+    fn delivered(&self, given: Vec<Given>) -> Result<Vec<Delivery>, Error> {
+        Ok(together(self.entries(&refs(&given))?, given))
+    }
+
+    async fn delivered_aside(&self, given: Vec<Given>) -> Result<Vec<Delivery>, Error> {
+        Ok(together(self.fetch_aside(refs(&given)).await?, given))
+    }
+
+    // ---- synchronous calls -------------------------------------------------------------------------------------
 
     /// Gives a consumer entries. See [`Deliveries::read_group`].
     ///
     /// # Errors
     /// As [`Deliveries::read_group`].
     pub fn read_group(&self, stream: &[u8], options: &ReadGroup) -> Result<Vec<Delivery>, Error> {
-        let entries = self.wait_for(self.wanted(stream, options)?, options.wait)?;
-        Ok(entries.into_iter().map(delivery).collect())
+        self.delivered(given(self.outcome_of(self.wanted(stream, options)?, options.wait)?))
     }
 
     /// Settles deliveries. See [`Deliveries::settle`].
@@ -65,26 +112,122 @@ impl Namespace {
     pub fn settle(&self, stream: &[u8], group: &[u8], settlements: &[Settle]) -> Result<Vec<Settled>, Error> {
         self.settled(self.ask(self.settling(stream, group, settlements))?)
     }
+
+    /// Gives a consumer named entries that are pending. See [`Deliveries::claim`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::claim`].
+    pub fn claim(&self, stream: &[u8], options: &Claim) -> Result<Vec<Delivery>, Error> {
+        self.delivered(self.settled(self.ask(self.claiming(stream, options.clone()))?)?)
+    }
+
+    /// Gives a consumer pending entries that are old enough. See [`Deliveries::auto_claim`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::auto_claim`].
+    pub fn auto_claim(&self, stream: &[u8], options: &AutoClaim) -> Result<AutoClaimed, Error> {
+        let taken = self.settled(self.ask(self.auto_claiming(stream, options.clone()))?)?;
+        let TakenOver { given, cursor, deleted } = taken;
+        Ok(AutoClaimed { deliveries: self.delivered(given)?, cursor, deleted })
+    }
+
+    /// What a group has pending, in short. See [`Deliveries::pending_summary`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::pending_summary`].
+    pub fn pending_summary(&self, stream: &[u8], group: &[u8]) -> Result<PendingSummary, Error> {
+        self.settled(self.ask(self.summing_up_pending(stream, group))?)
+    }
+
+    /// Rows of the pending list. See [`Deliveries::pending`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::pending`].
+    pub fn pending(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        query: &PendingQuery,
+    ) -> Result<Vec<PendingRow>, Error> {
+        self.settled(self.ask(self.listing_pending(stream, group, query.clone()))?)
+    }
+
+    /// Puts rows on the pending list. See [`Deliveries::restore_pending`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::restore_pending`].
+    pub fn restore_pending(&self, stream: &[u8], group: &[u8], rows: &[RestoredRow]) -> Result<u64, Error> {
+        self.settled(self.ask(self.restoring(stream, group, rows))?)
+    }
+
+    /// The dead letters of a group. See [`Deliveries::dead_letters`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::dead_letters`].
+    pub fn dead_letters(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        query: &DeadLetterQuery,
+    ) -> Result<DeadLetterPage, Error> {
+        self.settled(self.ask(self.listing_dead(stream, group, query.clone()))?)
+    }
+
+    /// Hands dead letters back to the group that failed. See [`Deliveries::redrive`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::redrive`].
+    pub fn redrive(&self, stream: &[u8], group: &[u8], options: &Redrive) -> Result<Redriven, Error> {
+        self.settled(self.ask(self.redriving(stream, group, options.clone()))?)
+    }
+
+    /// Removes dead letters. See [`Deliveries::purge_dead_letters`].
+    ///
+    /// # Errors
+    /// As [`Deliveries::purge_dead_letters`].
+    pub fn purge_dead_letters(&self, stream: &[u8], group: &[u8], options: &Purge) -> Result<u64, Error> {
+        self.settled(self.ask(self.purging(stream, group, options.clone()))?)
+    }
 }
 
-fn delivery(entry: weir_core::Entry) -> Delivery {
-    Delivery {
-        entry,
-        token: Token(0),
-        deliveries: 1,
-        failures: 0,
-        first_failure: None,
-        last_failure: None,
-        lease_until: Timestamp(u64::MAX),
-        redrives: 0,
-    }
+fn given(outcome: ReadOutcome) -> Vec<Given> {
+    let given = outcome.streams.into_iter().flat_map(|stream| match stream.entries {
+        Entries::Given(given) => given,
+        Entries::Plain(_) | Entries::Claimed(_) => unreachable!("a read by source answers deliveries"),
+    });
+    given.collect()
+}
+
+fn refs(given: &[Given]) -> Vec<EntryRef> {
+    given.iter().map(|given| given.entry).collect()
+}
+
+/// Entries that went before they were fetched are left out; their rows are dropped when somebody is to have them again.
+fn together(entries: Vec<Entry>, given: Vec<Given>) -> Vec<Delivery> {
+    let mut of: HashMap<EntryId, Given> = given.into_iter().map(|given| (given.entry.id, given)).collect();
+    let deliveries = entries.into_iter().filter_map(|entry| {
+        let Given { token, deliveries, failures, redrives, lease_until, failed, .. } =
+            of.remove(&entry.id)?;
+        let (first_failure, last_failure) = failed.map(|failed| *failed).unzip();
+        Some(Delivery {
+            entry,
+            token,
+            deliveries,
+            failures,
+            first_failure,
+            last_failure,
+            lease_until,
+            redrives,
+        })
+    });
+    deliveries.collect()
 }
 
 impl Deliveries for Namespace {
     fn read_group<'a>(&'a self, stream: &'a [u8], options: ReadGroup) -> BoxFuture<'a, Vec<Delivery>> {
         Box::pin(async move {
-            let entries = self.read_aside(self.wanted(stream, &options)?, options.wait).await?;
-            Ok(entries.into_iter().map(delivery).collect())
+            let wanted = self.wanted(stream, &options)?;
+            self.delivered_aside(given(self.outcome_aside(wanted, options.wait).await?)).await
         })
     }
 
@@ -97,49 +240,61 @@ impl Deliveries for Namespace {
         Box::pin(self.answer(self.settling(stream, group, settlements)))
     }
 
-    fn claim<'a>(&'a self, _: &'a [u8], _: Claim) -> BoxFuture<'a, Vec<Delivery>> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn claim<'a>(&'a self, stream: &'a [u8], options: Claim) -> BoxFuture<'a, Vec<Delivery>> {
+        Box::pin(
+            async move { self.delivered_aside(self.answer(self.claiming(stream, options)).await?).await },
+        )
     }
 
-    fn auto_claim<'a>(&'a self, _: &'a [u8], _: AutoClaim) -> BoxFuture<'a, AutoClaimed> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn auto_claim<'a>(&'a self, stream: &'a [u8], options: AutoClaim) -> BoxFuture<'a, AutoClaimed> {
+        Box::pin(async move {
+            let taken = self.answer(self.auto_claiming(stream, options)).await?;
+            let TakenOver { given, cursor, deleted } = taken;
+            Ok(AutoClaimed { deliveries: self.delivered_aside(given).await?, cursor, deleted })
+        })
     }
 
-    fn pending_summary<'a>(&'a self, _: &'a [u8], _: &'a [u8]) -> BoxFuture<'a, PendingSummary> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn pending_summary<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, PendingSummary> {
+        Box::pin(self.answer(self.summing_up_pending(stream, group)))
     }
 
-    fn pending<'a>(&'a self, _: &'a [u8], _: &'a [u8], _: PendingQuery) -> BoxFuture<'a, Vec<PendingRow>> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn pending<'a>(
+        &'a self,
+        stream: &'a [u8],
+        group: &'a [u8],
+        query: PendingQuery,
+    ) -> BoxFuture<'a, Vec<PendingRow>> {
+        Box::pin(self.answer(self.listing_pending(stream, group, query)))
     }
 
-    fn restore_pending<'a>(&'a self, _: &'a [u8], _: &'a [u8], _: &'a [RestoredRow]) -> BoxFuture<'a, u64> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn restore_pending<'a>(
+        &'a self,
+        stream: &'a [u8],
+        group: &'a [u8],
+        rows: &'a [RestoredRow],
+    ) -> BoxFuture<'a, u64> {
+        Box::pin(self.answer(self.restoring(stream, group, rows)))
     }
 
     fn dead_letters<'a>(
         &'a self,
-        _: &'a [u8],
-        _: &'a [u8],
-        _: DeadLetterQuery,
+        stream: &'a [u8],
+        group: &'a [u8],
+        query: DeadLetterQuery,
     ) -> BoxFuture<'a, DeadLetterPage> {
-        Box::pin(async { Err(NOT_YET.into()) })
+        Box::pin(self.answer(self.listing_dead(stream, group, query)))
     }
 
-    fn redrive<'a>(&'a self, _: &'a [u8], _: &'a [u8], _: Redrive) -> BoxFuture<'a, Redriven> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn redrive<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Redrive) -> BoxFuture<'a, Redriven> {
+        Box::pin(self.answer(self.redriving(stream, group, options)))
     }
 
-    fn purge_dead_letters<'a>(&'a self, _: &'a [u8], _: &'a [u8], _: Purge) -> BoxFuture<'a, u64> {
-        Box::pin(async { Err(NOT_YET.into()) })
-    }
-}
-impl Namespace {
-    /// Gives a consumer pending entries that are old enough. See [`Deliveries::auto_claim`].
-    ///
-    /// # Errors
-    /// As [`Deliveries::auto_claim`].
-    pub fn auto_claim(&self, _: &[u8], _: &AutoClaim) -> Result<AutoClaimed, Error> {
-        Err(NOT_YET.into())
+    fn purge_dead_letters<'a>(
+        &'a self,
+        stream: &'a [u8],
+        group: &'a [u8],
+        options: Purge,
+    ) -> BoxFuture<'a, u64> {
+        Box::pin(self.answer(self.purging(stream, group, options)))
     }
 }

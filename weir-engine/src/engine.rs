@@ -602,7 +602,9 @@ impl Engine {
 
     /// Removes a bounded number of keys whose time has come; `true` when there are more.
     pub(crate) fn expire_due(&self) -> bool {
-        self.short_turn().expire_due()
+        let mut turn = self.short_turn();
+        turn.ask_due_waiters();
+        turn.expire_due()
     }
 
     /// For the engine's own use: keeps nothing alive beyond its folder's lock.
@@ -623,6 +625,8 @@ impl Shared {
     fn serve_late(&self) -> bool {
         // Where the disk is full, who waits is told so.
         drop(self.log.ensure_room(self.small_room()));
+        // Who looks at the fields of what is new can do so once it is written.
+        drop(self.log.flush_submitted(Level::Written));
         let mut core = self.core.lock().expect("no panic under this lock");
         core.serve_waiters();
         core.appender.submit();

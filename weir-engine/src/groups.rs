@@ -180,7 +180,15 @@ impl Core {
         let count = settled.len() as u64;
         self.acknowledge(found, at, settled);
         self.drained(found, at, count);
+        self.signal_if_keyed(key, found, at);
         Ok(count)
+    }
+
+    /// Where delivery is ordered by a key, a row that left may have made another one ready.
+    fn signal_if_keyed(&mut self, key: KeyRef<'_>, found: Found, at: GroupRef) {
+        if self.group(found, at).pending.ready_len() > 0 {
+            self.signal(key);
+        }
     }
 
     pub(crate) fn acknowledge(&mut self, found: Found, at: GroupRef, ids: Vec<EntryId>) {
@@ -232,6 +240,7 @@ impl Core {
         let (_, plan) = plan_delete(stream, &self.blocks, &unwanted, policy)?;
         self.check_writable(false)?;
         self.settle_and_remove(key, (found, at), settled.into_iter().collect(), plan);
+        self.signal_if_keyed(key, found, at);
         Ok(answers)
     }
 
@@ -343,6 +352,11 @@ impl Core {
                     row.map(|row| (row.time, row.deliveries, row.consumer == NO_CONSUMER))
                 }
             };
+            let pending = &self.group(place.found, place.at).pending;
+            let is_set_aside = row.is_some_and(|(.., unheld)| unheld) && !pending.is_ready(entry.id);
+            if is_set_aside && !rows.contains_key(&entry.id) {
+                continue;
+            }
             if entry.is_gone() {
                 purged.extend(row.map(|_| entry.id));
                 continue;
@@ -411,7 +425,9 @@ impl Core {
                 left -= 1;
                 continue;
             };
-            if row.idle(now).is_some_and(|idle| idle < request.idle_min) {
+            let is_free =
+                row.idle(now).map_or(group.pending.is_ready(row.id), |idle| idle >= request.idle_min);
+            if !is_free {
                 continue;
             }
             left -= 1;

@@ -10,8 +10,6 @@ use weir_core::{
 use crate::api::Halt;
 use crate::broker::{Namespace, Question};
 
-const NOT_YET: ErrorKind = ErrorKind::Unsupported("not in this build of the embedded engine");
-
 /// Whatever is missing, it is the group that is asked for.
 pub(crate) fn no_group(halt: Halt) -> Halt {
     match halt {
@@ -61,6 +59,11 @@ impl Namespace {
     fn resuming(&self, stream: &[u8], group: &[u8]) -> impl Question<()> + use<> {
         let group = group.to_vec();
         self.about(stream, move |core, key| core.resume_group(key, &group))
+    }
+
+    fn seeking(&self, stream: &[u8], group: &[u8], options: Seek) -> impl Question<Sought> + use<> {
+        let group = group.to_vec();
+        self.about(stream, move |core, key| core.seek(key, &group, &options))
     }
 
     fn making_consumer(&self, stream: &[u8], group: &[u8], name: &[u8]) -> impl Question<bool> + use<> {
@@ -138,6 +141,14 @@ impl Namespace {
     /// As [`Groups::set_policy`].
     pub fn set_policy(&self, stream: &[u8], group: &[u8], policy: Policy) -> Result<(), Error> {
         self.settled(self.ask(self.telling_policy(stream, group, policy))?)
+    }
+
+    /// Moves a group. See [`Groups::seek`].
+    ///
+    /// # Errors
+    /// As [`Groups::seek`].
+    pub fn seek(&self, stream: &[u8], group: &[u8], options: Seek) -> Result<Sought, Error> {
+        self.settled(self.ask(self.seeking(stream, group, options))?)
     }
 
     /// Gives nothing out any more. See [`Groups::pause`].
@@ -221,8 +232,8 @@ impl Groups for Namespace {
         Box::pin(self.answer(self.telling_policy(stream, group, policy)))
     }
 
-    fn seek<'a>(&'a self, _: &'a [u8], _: &'a [u8], _: Seek) -> BoxFuture<'a, Sought> {
-        Box::pin(async { Err(NOT_YET.into()) })
+    fn seek<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Seek) -> BoxFuture<'a, Sought> {
+        Box::pin(self.answer(self.seeking(stream, group, options)))
     }
 
     fn pause<'a>(

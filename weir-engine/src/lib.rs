@@ -25,6 +25,7 @@ mod chunked;
 mod copying;
 mod core;
 mod counters;
+mod dead;
 mod deliveries_face;
 mod digest;
 mod engine;
@@ -33,6 +34,7 @@ mod filter;
 mod flusher;
 #[doc(hidden)]
 pub mod fuzz;
+mod giving;
 mod group;
 mod groups;
 mod groups_face;
@@ -55,6 +57,7 @@ mod record;
 mod recovery;
 mod retention;
 mod scan;
+mod settling;
 mod slab;
 mod snapshot;
 mod state;
@@ -70,16 +73,17 @@ mod waiting;
 pub use ahead::{Ahead, Missing};
 pub use api::{
     Append, Appended, AutoClaim, AutoClaimed, Claim, Cold, ConsumerInfo, Deleted, Delivery, Entries,
-    EntryRef, ExpireWhen, GroupDetail, GroupInfo, GroupReadFrom, GroupStart, Halt, KeyEvent, KeyKind, KeyRef,
-    Nack, NackMode, NamespaceNo, NewId, PendingQuery, PendingRow, PendingSummary, Producer, Range, Read,
-    ReadFrom, ReadGroup, ReadLimits, ReadOutcome, References, SetId, StreamDetail, StreamEntries, StreamInfo,
-    Trim, TrimBound,
+    EntryRef, ExpireWhen, Given, GroupDetail, GroupInfo, GroupReadFrom, GroupStart, Halt, KeyEvent, KeyKind,
+    KeyRef, Nack, NackMode, NamespaceNo, NewId, PendingQuery, PendingRow, PendingSummary, Producer, Range,
+    Read, ReadFrom, ReadGroup, ReadLimits, ReadOutcome, ReadSource, References, SetId, StreamDetail,
+    StreamEntries, StreamInfo, TakenOver, Trim, TrimBound,
 };
 pub use appending::BatchEntry;
 pub use broker::Namespace;
 pub use check::{FolderReport, SnapshotReport, check_folder};
 pub use copying::{KeyCopy, KeyImage};
 pub use core::{Core, DATABASES};
+pub use dead::LettersDone;
 #[doc(hidden)]
 pub use digest::Digests;
 pub use engine::{Engine, EntryFields, Mark, Turn};

@@ -10,10 +10,11 @@ use weir_log::{Lsn, ReadError};
 use crate::ahead::{Colds, Measured, Missing, gather};
 use crate::api::{
     Cold, Delivery, Entries, EntryRef, GroupReadFrom, Halt, KeyRef, NamespaceNo, Read, ReadFrom, ReadGroup,
-    ReadLimits, ReadOutcome, StreamEntries,
+    ReadLimits, ReadOutcome, ReadSource, StreamEntries,
 };
 use crate::core::{Core, Found};
 use crate::counters;
+use crate::giving::chooses;
 use crate::group::{Group, PendingEntry};
 use crate::mailbox::Mailbox;
 use crate::record::{AssignedRow, EntryRecord, GroupRef, Record};
@@ -37,7 +38,7 @@ const SIZES_MOST: usize = 65_536;
 type Claimable = (Vec<(PendingEntry, EntryRef)>, Vec<PendingEntry>);
 
 /// What is left of a read's limits.
-struct Budget {
+pub(crate) struct Budget {
     count: Option<u64>,
     count_total: u64,
     bytes_total: Option<u64>,
@@ -46,7 +47,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(limits: &ReadLimits, most: usize) -> Self {
+    pub(crate) fn new(limits: &ReadLimits, most: usize) -> Self {
         let count_total = limits.count_total.unwrap_or(u64::MAX).min(most as u64);
         Self { count: limits.count, count_total, bytes_total: limits.bytes_total, bytes: 0, answered: 0 }
     }
@@ -193,7 +194,7 @@ impl Core {
     }
 
     /// Entries above an ID, for a request that may ask more.
-    fn entries_after(&self, found: Found, id: EntryId, most: u64) -> Result<Vec<EntryRef>, Cold> {
+    pub(crate) fn entries_after(&self, found: Found, id: EntryId, most: u64) -> Result<Vec<EntryRef>, Cold> {
         let span = self.span_after(found, id, most);
         span.map_or_else(|| Ok(Vec::new()), |span| self.entries_of(found, span, false))
     }
@@ -247,7 +248,10 @@ impl Core {
         for (name, from) in &read.streams {
             let (found, at) = self.find_group(KeyRef { ns: read.ns, name }, &read.group)?;
             if read.claim_idle_min.is_some() {
-                self.group_mut(found, at).pending.index_times();
+                let now = self.steady().0;
+                let pending = &mut self.group_mut(found, at).pending;
+                pending.ripen(now);
+                pending.index_times();
             }
             if let Err(cold) = self.look_at_group(read, *from, found, at)
                 && !colds.note(cold)
@@ -280,7 +284,7 @@ impl Core {
             }
             self.measure(&read.limits, refs)?;
         }
-        if group.last_id >= stream.last_id || most == 0 {
+        if group.last_id >= stream.last_id || most == 0 || group.policy().is_some_and(chooses) {
             return Ok(());
         }
         if read.limits.bytes_total.is_some() {
@@ -331,6 +335,10 @@ impl Core {
         let (found, at) = self.find_group(key, &read.group)?;
         let consumer = self.consumer_or_new(key, found, at, &read.consumer);
         let place = Place { found, at, consumer };
+        if self.is_paused(found, at) {
+            self.touch_consumer(&place, false);
+            return Ok((None, self.pause_end(found, at)));
+        }
         match (from, *claim) {
             (GroupReadFrom::History(after), _) => {
                 *claim = None;
@@ -376,13 +384,19 @@ impl Core {
         }))
     }
 
-    fn deliver_new(
+    pub(crate) fn deliver_new(
         &mut self,
         place: &Place,
         noack: bool,
         most: u64,
         budget: &mut Budget,
     ) -> Result<Vec<EntryRef>, Halt> {
+        if self.group(place.found, place.at).policy().is_some_and(chooses) {
+            let refs = self.deliver_chosen(place, noack, most)?;
+            // What was looked at cannot be put back, so a limit of bytes ends the reading, but not within a stream.
+            budget.count(self, &refs)?;
+            return Ok(refs);
+        }
         let (group, stream) = (self.group(place.found, place.at), self.stream(place.found));
         let (last, read) = (group.last_id, group.entries_read);
         let pending_room = (self.options.limits.pending as u64).saturating_sub(group.pending.len() as u64);
@@ -532,9 +546,12 @@ impl Core {
     /// When the row that is idle longest will be old enough.
     fn next_idle(&mut self, place: &Place, idle_min: u64) -> Option<u64> {
         let (waiting, ghosts) = self.longest_held(place.found, place.at).unwrap_or_default();
-        let from = waiting.map_or(self.steady().0, |row| row.time);
-        self.group_mut(place.found, place.at).pending.skip_times(&ghosts);
-        Some(from.saturating_add(idle_min).max(self.steady().0 + 1))
+        let now = self.steady().0;
+        let from = waiting.map_or(now, |row| row.time);
+        let pending = &mut self.group_mut(place.found, place.at).pending;
+        pending.skip_times(&ghosts);
+        let soonest = from.saturating_add(idle_min).min(pending.next_due().unwrap_or(u64::MAX));
+        Some(soonest.max(now + 1))
     }
 
     pub(crate) fn assign(&mut self, place: &Place, rows: Vec<AssignedRow>) {
@@ -603,9 +620,42 @@ impl Core {
         self.wait(Wanted::Group(read), ReplyTo::Door(token))
     }
 
+    /// Lets a group read by source wait, whose answer goes to a door. It was asked just before, and found nothing until
+    /// `retry_at`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] when too many reads wait, [`ErrorKind::Closed`].
+    pub fn wait_source(
+        &mut self,
+        read: ReadSource,
+        retry_at: Option<u64>,
+        token: u64,
+    ) -> Result<WaiterId, Halt> {
+        let waiter = self.wait(Wanted::Source(read), ReplyTo::Door(token))?;
+        self.waiting.set_timer(waiter, retry_at);
+        Ok(waiter)
+    }
+
+    /// Asks waiting reads again whose time has come: something may be old enough, or a pause or a delay be over.
+    pub(crate) fn ask_due_waiters(&mut self) {
+        if self.waiting.next_timer().is_none() {
+            return;
+        }
+        let now = self.steady().0;
+        self.waiting.signal_due(now);
+        self.serve_waiters();
+    }
+
     /// Lets a read of this process wait, whose answer goes into a mailbox.
-    pub(crate) fn wait_in(&mut self, wanted: Wanted, mailbox: Arc<Mailbox>) -> Result<WaiterId, Halt> {
-        self.wait(wanted, ReplyTo::Own(mailbox))
+    pub(crate) fn wait_in(
+        &mut self,
+        wanted: Wanted,
+        retry_at: Option<u64>,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<WaiterId, Halt> {
+        let waiter = self.wait(wanted, ReplyTo::Own(mailbox))?;
+        self.waiting.set_timer(waiter, retry_at);
+        Ok(waiter)
     }
 
     fn wait(&mut self, wanted: Wanted, reply_to: ReplyTo) -> Result<WaiterId, Halt> {
@@ -638,6 +688,7 @@ impl Core {
         {
             self.serve_stream(ns, &name);
         }
+        self.waiting.end_round();
     }
 
     /// Whether a delivery would have to wait for room in the log.
@@ -650,7 +701,12 @@ impl Core {
             self.ask_again(waiter);
         }
         for group in self.waiting.groups(ns, name) {
-            let mut round = Round::default();
+            let paused = match self.find_group(KeyRef { ns, name }, &group) {
+                Ok((found, at)) => self.is_paused(found, at),
+                // Each of them is told.
+                Err(_) => false,
+            };
+            let mut round = Round::new(paused);
             while let Some(waiter) = self.waiting.next_in(ns, name, &group, &mut round) {
                 if !self.ask_again(waiter) {
                     self.waiting.got_nothing(&mut round);
@@ -667,19 +723,23 @@ impl Core {
         let answer = match &wanted {
             Wanted::Read(read) => self.read(read),
             Wanted::Group(read) => self.read_group(read),
+            Wanted::Source(read) => self.read_group_from(read),
         };
         self.blocks.read_on_the_spot(before);
         let result = match (answer, &wanted) {
-            (Ok(outcome), _) if outcome.streams.is_empty() => return false,
+            (Ok(outcome), _) if outcome.streams.is_empty() => {
+                self.waiting.set_timer(waiter, outcome.retry_at);
+                return false;
+            }
             (Ok(outcome), _) => Ok(outcome),
             // Plain reads go on waiting whatever becomes of the key.
             (Err(_), Wanted::Read(_)) => return false,
-            (Err(Halt::Cold(Cold::Room(_))), Wanted::Group(read)) => {
-                read.streams.iter().for_each(|(name, _)| self.waiting.signal(read.ns, name));
+            (Err(Halt::Cold(Cold::Room(_) | Cold::Unwritten | Cold::Again)), _) => {
+                self.waiting.ask_later(waiter);
                 return false;
             }
-            (Err(Halt::Error(error)), Wanted::Group(_)) => Err(error.kind().clone()),
-            (Err(Halt::Cold(_)), Wanted::Group(_)) => Err(ErrorKind::Io),
+            (Err(Halt::Error(error)), _) => Err(error.kind().clone()),
+            (Err(Halt::Cold(Cold::Index(_))), _) => Err(ErrorKind::Io),
         };
         self.answer_waiter(waiter, result);
         true

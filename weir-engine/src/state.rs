@@ -70,6 +70,17 @@ pub(crate) struct Namespace {
     pub(crate) expires: BTreeSet<(u64, u32)>,
 }
 
+/// A group whose policy names a stream for its dead letters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LetterOwner {
+    pub(crate) slot: u32,
+    pub(crate) key: u64,
+    pub(crate) group: u32,
+}
+
+/// Owners of dead-letter streams that are never looked through for those that are gone.
+const LETTER_OWNERS_KEPT: usize = 1_024;
+
 /// Removed keys that wait to be freed; beyond that they are freed where they are removed.
 pub(crate) const REMOVED_MAX: usize = 1024;
 
@@ -138,6 +149,11 @@ pub(crate) struct State {
     pub(crate) removals: u64,
     /// Slots of streams that keep only so much.
     pub(crate) keeping: BTreeSet<u32>,
+    /// Whose dead letters a stream holds whose name a policy gave, by inner namespace and name. What is in here may be
+    /// out of date: look whether the group is there and still names it.
+    pub(crate) letter_owners: HashMap<(u32, Box<[u8]>), LetterOwner>,
+    /// How many of them were up to date when they were last looked through.
+    letter_owners_live: usize,
     hasher: foldhash::fast::FixedState,
     /// During recovery: slots by key number. Names are looked up only after it.
     recovering: Option<HashMap<u64, u32>>,
@@ -206,6 +222,7 @@ impl State {
                 self.keeping.insert(slot);
             }
             self.add_name(slot);
+            self.note_letters(slot);
         }
         true
     }
@@ -269,6 +286,8 @@ impl State {
                 }
                 if let Record::Retention { kept, .. } = record {
                     self.note_keeping(slot, kept.is_some());
+                } else if let Record::GroupPolicy { .. } = record {
+                    self.note_letters(slot);
                 }
                 None
             }
@@ -373,6 +392,25 @@ impl State {
             key.name = name.into();
         }
         self.add_name(slot);
+        self.note_letters(slot);
+    }
+
+    /// Notes which streams the groups of a stream named for their dead letters.
+    fn note_letters(&mut self, slot: u32) {
+        let Self { keys, letter_owners, recovering, .. } = self;
+        let Some(key) = keys.get(slot).filter(|_| recovering.is_none()) else { return };
+        let Some(stream) = key.stream() else { return };
+        for group in stream.groups() {
+            let name = group.policy().and_then(|policy| policy.dead_letter.as_deref());
+            if let Some(name) = name {
+                let owner = LetterOwner { slot, key: key.no, group: group.no };
+                letter_owners.insert((key.ns, name.into()), owner);
+            }
+        }
+        if letter_owners.len() > LETTER_OWNERS_KEPT.max(2 * self.letter_owners_live) {
+            letter_owners.retain(|_, owner| keys.get(owner.slot).is_some_and(|key| key.no == owner.key));
+            self.letter_owners_live = letter_owners.len();
+        }
     }
 
     fn set_expiry(&mut self, slot: u32, lsn: Lsn, at: u64) {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use weir_core::{
     CreateGroup, Created, ErrorKind, GroupInfo, GroupOrigin, PendingFate, Policy, dead_letters_of,
-    is_side_stream,
 };
 
 use crate::api::{GroupStart, Halt, KeyRef};
@@ -164,18 +163,6 @@ impl Core {
     pub(crate) fn is_paused(&self, found: Found, at: GroupRef) -> bool {
         let group = self.group(found, at);
         group.charter.is_some() && group.is_paused(self.steady().0)
-    }
-
-    fn check_dead_letters(
-        &mut self,
-        key: KeyRef<'_>,
-        _group: &[u8],
-        (name, is_own): (&[u8], bool),
-    ) -> Result<(), Halt> {
-        if name == key.name || (is_side_stream(name) && !is_own) {
-            return Err(ErrorKind::DeadLetterTaken.into());
-        }
-        Ok(())
     }
 }
 

@@ -16,8 +16,8 @@ use weir_core::{Entry, Error};
 use weir_log::Level;
 
 use crate::ahead::Ahead;
-use crate::api::{EntryRef, Halt};
-use crate::broker::{Answered, Asked, Namespace, Question, Waiting, entry};
+use crate::api::{EntryRef, Halt, ReadOutcome};
+use crate::broker::{Answered, Asked, Namespace, Question, Waiting, entry, refs};
 use crate::mailbox::Answer;
 use crate::waiting::Wanted;
 
@@ -98,17 +98,24 @@ impl Namespace {
         wanted: Wanted,
         wait: Option<Duration>,
     ) -> Result<Vec<Entry>, Error> {
+        self.fetch_aside(refs(self.outcome_aside(wanted, wait).await?)).await
+    }
+
+    pub(crate) async fn outcome_aside(
+        &self,
+        wanted: Wanted,
+        wait: Option<Duration>,
+    ) -> Result<ReadOutcome, Error> {
         let asked = self.ask_aside(self.reading(wanted, wait.is_some())).await?;
-        let (refs, head) = match asked.answer {
-            Answered::Now(refs) => (refs, asked.head),
+        let (outcome, head) = match asked.answer {
+            Answered::Now(outcome) => (outcome, asked.head),
             Answered::Later(mut waiting) => {
                 waiting.limit(wait.unwrap_or_default());
                 let answer = Answering(&waiting).await;
                 waiting.end(answer)?
             }
         };
-        let refs = self.await_log(Asked { answer: refs, head }).await?;
-        self.fetch_aside(refs).await
+        self.await_log(Asked { answer: outcome, head }).await
     }
 }
 

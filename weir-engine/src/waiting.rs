@@ -14,10 +14,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::task::Waker;
 
-use weir_core::ErrorKind;
+use weir_core::{ErrorKind, GroupSource};
 
-use crate::api::{NamespaceNo, Read, ReadGroup, ReadOutcome};
+use crate::api::{NamespaceNo, Read, ReadGroup, ReadOutcome, ReadSource};
 use crate::mailbox::Mailbox;
+use crate::policy::millis;
 
 /// A waiting read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,18 @@ pub struct WaiterId(u64);
 pub(crate) enum Wanted {
     Read(Read),
     Group(ReadGroup),
+    Source(ReadSource),
+}
+
+/// What a group read waits for.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    new: bool,
+    /// Rows that are idle for so long, and ready ones.
+    claim_idle_min: Option<u64>,
+    /// Rows that are idle for as long as the lease of the group, and ready ones.
+    leased: bool,
+    while_paused: bool,
 }
 
 impl Wanted {
@@ -35,6 +48,28 @@ impl Wanted {
         match self {
             Self::Read(read) => read.ns,
             Self::Group(read) => read.ns,
+            Self::Source(read) => read.ns,
+        }
+    }
+
+    /// The group and what is wanted of it; none for a plain read.
+    fn wish(&self) -> Option<(&[u8], Wish)> {
+        match self {
+            Self::Read(_) => None,
+            Self::Group(read) => {
+                let claim_idle_min = read.claim_idle_min;
+                Some((&read.group, Wish { new: true, claim_idle_min, leased: false, while_paused: false }))
+            }
+            Self::Source(read) => {
+                let (new, idle_min) = match read.source {
+                    GroupSource::New | GroupSource::History { .. } => (true, None),
+                    GroupSource::Reclaimed { idle_min } => (false, Some(idle_min)),
+                    GroupSource::Available { idle_min } => (true, Some(idle_min)),
+                };
+                let claim_idle_min = idle_min.flatten().map(millis);
+                let (leased, while_paused) = (idle_min == Some(None), read.while_paused);
+                Some((&read.group, Wish { new, claim_idle_min, leased, while_paused }))
+            }
         }
     }
 
@@ -42,6 +77,7 @@ impl Wanted {
         match self {
             Self::Read(read) => read.streams.iter().map(|(name, _)| &**name).collect(),
             Self::Group(read) => read.streams.iter().map(|(name, _)| &**name).collect(),
+            Self::Source(read) => vec![&read.stream],
         }
     }
 }
@@ -82,16 +118,31 @@ struct StreamWaits {
 #[derive(Debug, Default)]
 struct GroupWaits {
     all: BTreeSet<WaiterId>,
+    /// Those that take what is new.
+    new: BTreeSet<WaiterId>,
     /// Those that would also claim, and how long a row has to be idle for them.
     claiming: BTreeMap<WaiterId, u64>,
     /// The same, least first.
     by_idle_min: BTreeSet<(u64, WaiterId)>,
+    /// Those for which it has to be idle for as long as the lease of the group, whatever that is then.
+    leased: BTreeSet<WaiterId>,
+    /// Those that read while the group is paused.
+    probing: BTreeSet<WaiterId>,
 }
 
 impl GroupWaits {
-    fn insert(&mut self, id: WaiterId, claim_idle_min: Option<u64>) {
+    fn insert(&mut self, id: WaiterId, wish: Wish) {
         self.all.insert(id);
-        if let Some(idle_min) = claim_idle_min {
+        if wish.new {
+            self.new.insert(id);
+        }
+        if wish.leased {
+            self.leased.insert(id);
+        }
+        if wish.while_paused {
+            self.probing.insert(id);
+        }
+        if let Some(idle_min) = wish.claim_idle_min {
             self.claiming.insert(id, idle_min);
             self.by_idle_min.insert((idle_min, id));
         }
@@ -99,6 +150,9 @@ impl GroupWaits {
 
     fn remove(&mut self, id: WaiterId) {
         self.all.remove(&id);
+        self.new.remove(&id);
+        self.leased.remove(&id);
+        self.probing.remove(&id);
         if let Some(idle_min) = self.claiming.remove(&id) {
             self.by_idle_min.remove(&(idle_min, id));
         }
@@ -107,15 +161,16 @@ impl GroupWaits {
     /// Who is to be asked next in a round.
     fn next(&self, round: &Round) -> Option<WaiterId> {
         let later = (round.asked.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        if !round.nothing_new {
-            return self.all.range(later).next().copied();
+        if round.paused {
+            return self.probing.range(later).next().copied();
         }
+        let new = if round.nothing_new { None } else { self.new.range(later).next().copied() };
         let may_get = |idle_min: u64| round.nothing_idle.is_none_or(|known| idle_min < known);
-        let (least, _) = self.by_idle_min.first()?;
-        if !may_get(*least) {
-            return None;
-        }
-        self.claiming.range(later).find(|(_, idle_min)| may_get(**idle_min)).map(|(id, _)| *id)
+        let claims = self.by_idle_min.first().is_some_and(|(least, _)| may_get(*least));
+        let old = || self.claiming.range(later).find(|(_, idle_min)| may_get(**idle_min)).map(|(id, _)| *id);
+        let old = if claims { old() } else { None };
+        let leased = if round.nothing_leased { None } else { self.leased.range(later).next().copied() };
+        new.into_iter().chain(old).chain(leased).min()
     }
 }
 
@@ -126,6 +181,15 @@ pub(crate) struct Round {
     nothing_new: bool,
     /// No row is idle that long.
     nothing_idle: Option<u64>,
+    nothing_leased: bool,
+    /// The group is paused, so that only those are asked that read all the same.
+    paused: bool,
+}
+
+impl Round {
+    pub(crate) fn new(paused: bool) -> Self {
+        Self { paused, ..Self::default() }
+    }
 }
 
 /// All waiting reads.
@@ -135,6 +199,11 @@ pub(crate) struct Waiting {
     waits: HashMap<WaiterId, Wait>,
     streams: HashMap<NamespaceNo, HashMap<Box<[u8]>, StreamWaits>>,
     ready: VecDeque<(NamespaceNo, Box<[u8]>)>,
+    /// Those that could not be answered in this round though there may be something.
+    later: Vec<WaiterId>,
+    /// When a read may find something though nothing changes, in milliseconds of steady time.
+    timers: BTreeSet<(u64, WaiterId)>,
+    timer_of: HashMap<WaiterId, u64>,
     is_ready: HashSet<(NamespaceNo, Box<[u8]>)>,
     pub(crate) served: Vec<Served>,
     /// Tasks whose mailboxes have an answer. Whoever holds the engine's lock wakes them after letting go of it.
@@ -173,13 +242,11 @@ impl Waiting {
                 Some(waits) => waits,
                 None => streams.entry(name.into()).or_default(),
             };
-            match &wanted {
-                Wanted::Read(_) => {
+            match wanted.wish() {
+                None => {
                     waits.plain.insert(id);
                 }
-                Wanted::Group(read) => {
-                    waits.groups.entry(read.group.clone()).or_default().insert(id, read.claim_idle_min);
-                }
+                Some((group, wish)) => waits.groups.entry(group.into()).or_default().insert(id, wish),
             }
         }
         self.waits.insert(id, Wait { wanted, reply_to });
@@ -187,20 +254,25 @@ impl Waiting {
     }
 
     pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Wait> {
+        if self.timer_of.contains_key(&id) {
+            // Those behind it were not asked, and may not know of the time that it knew of.
+            self.signal_for(id);
+        }
         let wait = self.waits.remove(&id)?;
+        self.set_timer(id, None);
         let ns = wait.wanted.ns();
         let streams = self.streams.get_mut(&ns)?;
         for name in wait.wanted.names() {
             let Some(waits) = streams.get_mut(name) else { continue };
-            match &wait.wanted {
-                Wanted::Read(_) => {
+            match wait.wanted.wish() {
+                None => {
                     waits.plain.remove(&id);
                 }
-                Wanted::Group(read) => {
-                    if let Some(queue) = waits.groups.get_mut(&read.group) {
+                Some((group, _)) => {
+                    if let Some(queue) = waits.groups.get_mut(group) {
                         queue.remove(id);
                         if queue.all.is_empty() {
-                            waits.groups.remove(&read.group);
+                            waits.groups.remove(group);
                         }
                     }
                 }
@@ -221,6 +293,51 @@ impl Waiting {
         if waited && self.is_ready.insert((ns, name.into())) {
             self.ready.push_back((ns, name.into()));
         }
+    }
+
+    /// Has a waiting read asked again at a time though nothing has changed; `None` = not.
+    pub(crate) fn set_timer(&mut self, id: WaiterId, at: Option<u64>) {
+        let before = match at {
+            Some(at) => self.timer_of.insert(id, at),
+            None if self.timer_of.is_empty() => return,
+            None => self.timer_of.remove(&id),
+        };
+        if let Some(before) = before {
+            self.timers.remove(&(before, id));
+        }
+        self.timers.extend(at.map(|at| (at, id)));
+    }
+
+    /// When the next waiting read is to be asked again.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Notes the streams of waiting reads whose time has come.
+    pub(crate) fn signal_due(&mut self, now: u64) {
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, id));
+            self.timer_of.remove(&id);
+            self.signal_for(id);
+        }
+    }
+
+    /// Has a waiting read asked again after this round.
+    pub(crate) fn ask_later(&mut self, id: WaiterId) {
+        self.later.push(id);
+    }
+
+    pub(crate) fn end_round(&mut self) {
+        for id in std::mem::take(&mut self.later) {
+            self.signal_for(id);
+        }
+    }
+
+    fn signal_for(&mut self, id: WaiterId) {
+        let Some(wanted) = self.waits.get(&id).map(|wait| &wait.wanted) else { return };
+        let names: Vec<Box<[u8]>> = wanted.names().into_iter().map(Box::from).collect();
+        let ns = wanted.ns();
+        names.iter().for_each(|name| self.signal(ns, name));
     }
 
     /// As [`Waiting::signal`], for every stream of a namespace.
@@ -267,9 +384,10 @@ impl Waiting {
     /// Notes that the waiting read asked last in a round got nothing.
     pub(crate) fn got_nothing(&self, round: &mut Round) {
         let wait = round.asked.and_then(|id| self.waits.get(&id));
-        let Some(Wait { wanted: Wanted::Group(read), .. }) = wait else { return };
-        round.nothing_new = true;
-        if let Some(idle_min) = read.claim_idle_min {
+        let Some((_, wish)) = wait.and_then(|wait| wait.wanted.wish()) else { return };
+        round.nothing_new |= wish.new;
+        round.nothing_leased |= wish.leased;
+        if let Some(idle_min) = wish.claim_idle_min {
             round.nothing_idle = Some(round.nothing_idle.map_or(idle_min, |known| known.min(idle_min)));
         }
     }

@@ -240,7 +240,8 @@ impl Bench {
                 trigger.signal();
             }
         };
-        let builder = Consumer::builder(Arc::clone(&self.broker)).stream(STREAM).group(group).consumer("runtime");
+        let builder =
+            Consumer::builder(Arc::clone(&self.broker)).stream(STREAM).group(group).consumer("runtime");
         if in_batches {
             let handler = move |batch: Batch| {
                 count(batch.len() as u64);

@@ -129,7 +129,7 @@ fn time(args: &BenchArgs) -> Option<Duration> {
         // These end when everything is read or written.
         Mode::Consume | Mode::Pending | Mode::Fill | Mode::Idle | Mode::Blocked | Mode::Runtime => {
             args.seconds
-        },
+        }
         Mode::Range | Mode::Latency => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),
         Mode::Append | Mode::ManyStreams | Mode::FanOut if args.entries.is_some() => args.seconds,
         Mode::Append | Mode::ManyStreams | Mode::FanOut => Some(args.seconds.unwrap_or(SECONDS_DEFAULT)),

@@ -245,7 +245,10 @@ impl Story<'_> {
             repeats += runs.len() - 1;
             for pair in runs.windows(2) {
                 let [(from, pid), (to, _)] = *pair else { unreachable!("windows of two") };
-                assert!(kills.explain(pid, from, to), "{id} was handled at {from} and {to}, and no kill explains it");
+                assert!(
+                    kills.explain(pid, from, to),
+                    "{id} was handled at {from} and {to}, and no kill explains it"
+                );
             }
         }
         let ledger = open_ledger(self.folder);

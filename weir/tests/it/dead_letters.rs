@@ -45,7 +45,11 @@ fn consume(broker: &Arc<dyn Broker>, group: &str, broken: Arc<AtomicBool>) -> (A
         noted.ids.lock().unwrap().insert(order.id());
         let is_broken = broken.load(Ordering::SeqCst);
         async move {
-            if is_broken { Outcome::retry_as("no-rate", "there is no rate for this country") } else { Outcome::Done }
+            if is_broken {
+                Outcome::retry_as("no-rate", "there is no rate for this country")
+            } else {
+                Outcome::Done
+            }
         }
     };
     let consumer = Consumer::builder(Arc::clone(broker))
@@ -165,7 +169,12 @@ fn with_redis(hand_back: HandBack) {
 }
 
 fn run(story: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap().block_on(story);
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .unwrap()
+        .block_on(story);
 }
 
 #[test]
