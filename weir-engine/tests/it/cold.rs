@@ -136,6 +136,7 @@ fn ids(entries: &Entries) -> Vec<u64> {
     match entries {
         Entries::Plain(refs) => refs.iter().map(|entry| entry.id.ms).collect(),
         Entries::Claimed(given) => given.iter().map(|delivery| delivery.entry.id.ms).collect(),
+        Entries::Given(given) => given.iter().map(|given| given.entry.id.ms).collect(),
     }
 }
 

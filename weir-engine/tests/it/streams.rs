@@ -93,7 +93,7 @@ fn a_group_hands_each_entry_to_one_consumer() {
             .iter()
             .flat_map(|stream| match &stream.entries {
                 Entries::Plain(refs) => refs.iter().map(|entry| entry.id.ms).collect::<Vec<_>>(),
-                Entries::Claimed(_) => Vec::new(),
+                Entries::Claimed(_) | Entries::Given(_) => Vec::new(),
             })
             .collect()
     };

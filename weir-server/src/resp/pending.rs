@@ -218,6 +218,10 @@ impl Pending {
             let (len, body) = match found.entries {
                 Entries::Plain(entries) => (entries.len(), Piece::Entries(Run::new(entries))),
                 Entries::Claimed(deliveries) => (deliveries.len(), Piece::Deliveries(Run::new(deliveries))),
+                Entries::Given(given) => {
+                    let entries: Vec<EntryRef> = given.into_iter().map(|given| given.entry).collect();
+                    (entries.len(), Piece::Entries(Run::new(entries)))
+                }
             };
             let mut head = Vec::new();
             Renderer::new(&mut head, proto, renderer.source)
@@ -282,5 +286,6 @@ fn stream_weight(entries: &Entries) -> usize {
     match entries {
         Entries::Plain(entries) => entries.len(),
         Entries::Claimed(deliveries) => deliveries.len(),
+        Entries::Given(given) => given.len(),
     }
 }

@@ -144,6 +144,11 @@ impl<'a> Renderer<'a> {
                     self.stream_head(name, entries.len());
                     self.all_entries(entries)?;
                 }
+                Entries::Given(given) => {
+                    let entries: Vec<EntryRef> = given.iter().map(|given| given.entry).collect();
+                    self.stream_head(name, entries.len());
+                    self.all_entries(&entries)?;
+                }
                 Entries::Claimed(deliveries) => {
                     self.stream_head(name, deliveries.len());
                     all_of(deliveries.len(), self.bare_deliveries(deliveries)?)?;
