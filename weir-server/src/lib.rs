@@ -6,6 +6,7 @@
 mod door_stats;
 pub mod http;
 mod limits;
+pub mod proxy;
 pub mod resp;
 mod tls;
 

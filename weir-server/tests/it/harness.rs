@@ -73,10 +73,7 @@ impl TestServer {
     }
 
     pub(crate) fn client(&self) -> TestClient {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        TestClient { stream, received: Vec::new() }
+        TestClient::connect(self.address)
     }
 
     /// A client that speaks RESP3.
@@ -126,6 +123,13 @@ pub(crate) struct TestClient {
 }
 
 impl TestClient {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
     /// Sends a command without waiting for its reply.
     pub(crate) fn send(&mut self, command: &str) {
         let words: Vec<&str> =

@@ -17,6 +17,7 @@ mod info;
 mod keys;
 mod limits;
 mod notifications;
+mod proxy;
 mod pubsub;
 mod server;
 mod streams;
