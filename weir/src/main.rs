@@ -1,5 +1,6 @@
 //! The `weir` program: command line, configuration, wiring, signals; and nothing else.
 
+mod backend;
 mod bench;
 mod check;
 mod config;

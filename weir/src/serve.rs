@@ -15,7 +15,7 @@ use weir_server::{DoorStats, Identity, Limits};
 
 use crate::exit::usage;
 use crate::settings::{DataDir, Given, Settings, Written};
-use crate::{files, folder, listen, logging};
+use crate::{backend, files, folder, listen, logging};
 
 /// What `weir serve` can be told.
 #[derive(Debug, clap::Args)]
@@ -56,6 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     logging::start(settings.log_format, &settings.log)?;
     if let Some(file) = &written.file {
         tracing::info!(file = %file.display(), "settings read");
+    }
+    if let Some(url) = &settings.backend {
+        return backend::run(&settings, url);
     }
     // Addresses first: a taken one is found before a large folder is opened.
     let doors = Doors::open(&settings)?;

@@ -48,6 +48,8 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) dir: DataDir,
+    /// The Redis that is served instead of a folder.
+    pub(crate) backend: Option<String>,
     pub(crate) resp: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) unix_socket: Option<PathBuf>,
@@ -72,6 +74,7 @@ impl Settings {
         let reader = Reader(written);
         Ok(Self {
             dir: reader.read("dir", |text| Ok(DataDir::parse(text)))?,
+            backend: reader.text("backend").map(str::to_owned),
             resp: reader.read("resp", parse::address)?,
             http: reader.read("http", parse::address)?,
             unix_socket: reader.text("unix-socket").map(PathBuf::from),

@@ -30,6 +30,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..SETTING
     },
     Setting {
+        name: "backend",
+        env: "WEIR_BACKEND",
+        value: "URL",
+        help: "a Redis to serve instead of a data folder, `redis://HOST:PORT`: its commands pass through, `WEIR.*` is added",
+        is_secret: true,
+        ..SETTING
+    },
+    Setting {
         name: "resp",
         env: "WEIR_RESP",
         value: "HOST:PORT",
