@@ -17,7 +17,10 @@ use super::shown::{self, Shown};
 pub(super) async fn apply(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op) -> String {
     match replied(broker, book, names, op).await {
         Ok(reply) => reply,
-        Err(error) => format!("error: {}", Shown { book, stream: stream_of(op) }.error(&error)),
+        Err(error) => format!(
+            "error: {}",
+            Shown { book, stream: stream_of(op), positions: names.positions }.error(&error)
+        ),
     }
 }
 
@@ -102,18 +105,19 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
                 From::End => ReadFrom::End,
                 From::Id(id) => ReadFrom::Id(book.id(group, id)),
                 From::After(id) => ReadFrom::After(book.id(group, id)),
-                From::Position(position) => ReadFrom::Position(position),
+                From::Position(position) if names.positions => ReadFrom::Position(position),
+                From::Position(_) => ReadFrom::Start,
                 From::Time(time) => ReadFrom::Time(Timestamp(time)),
             };
             let to = to.map(|to| book.id(group, to));
             let wait = wait.then_some(Duration::ZERO);
             let options = ReadOptions { from, to, backward: *backward, count: *count, wait };
             let entries = broker.read(&names.stream(*stream), options).await?;
-            Shown { book, stream: *stream }.entries(&entries)
+            Shown { book, stream: *stream, positions: names.positions }.entries(&entries)
         }
         Op::ReadSide { stream, side } => {
             let entries = broker.read(&names.side(*stream, *side), ALL).await?;
-            Shown { book, stream: *stream }.side_entries(&entries)
+            Shown { book, stream: *stream, positions: names.positions }.side_entries(&entries)
         }
         Op::Head { stream } => {
             let head = broker.head(&names.stream(*stream)).await?;
@@ -155,14 +159,16 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
         Op::Lost { stream, group, page } => {
             let group = group.map(|group| names.group(group));
             let lost = look::lost(broker, &names.stream(*stream), group, *page).await?;
-            Shown { book, stream: *stream }.lost(&lost)
+            Shown { book, stream: *stream, positions: names.positions }.lost(&lost)
         }
         _ => unreachable!("it is no operation of streams"),
     })
 }
 
 async fn of_groups(broker: &dyn Broker, book: &Book, names: &Names, op: &Op) -> Result<String, Error> {
-    let named = |(stream, group): GroupNo| (names.stream(stream), names.group(group), Shown { book, stream });
+    let named = |(stream, group): GroupNo| {
+        (names.stream(stream), names.group(group), Shown { book, stream, positions: names.positions })
+    };
     Ok(match op {
         Op::CreateGroup { group, origin, policy } => {
             let (stream, name, _) = named(*group);
@@ -180,7 +186,9 @@ async fn of_groups(broker: &dyn Broker, book: &Book, names: &Names, op: &Op) -> 
         }
         Op::Groups { stream } => {
             let groups = broker.groups(&names.stream(*stream)).await?;
-            let shown = groups.iter().map(|group| Shown { book, stream: *stream }.group(group));
+            let shown = groups
+                .iter()
+                .map(|group| Shown { book, stream: *stream, positions: names.positions }.group(group));
             shown.collect::<Vec<_>>().join("; ")
         }
         Op::GroupInfo { group } => {
@@ -253,7 +261,7 @@ async fn of_deliveries(
             };
             let deliveries = broker.read_group(&stream, options).await?;
             book.note_delivered(*group, &deliveries);
-            Shown { book, stream: group.0 }.deliveries(&deliveries)
+            Shown { book, stream: group.0, positions: names.positions }.deliveries(&deliveries)
         }
         Op::Settle { group, each } => {
             let (stream, name) = named(*group);
@@ -275,7 +283,7 @@ async fn of_deliveries(
             };
             let deliveries = broker.claim(&stream, options).await?;
             book.note_delivered(*group, &deliveries);
-            Shown { book, stream: group.0 }.deliveries(&deliveries)
+            Shown { book, stream: group.0, positions: names.positions }.deliveries(&deliveries)
         }
         Op::AutoClaim { group, consumer, idle_min, start, count } => {
             let (stream, name) = named(*group);
@@ -288,7 +296,7 @@ async fn of_deliveries(
             };
             let claimed = broker.auto_claim(&stream, options).await?;
             book.note_delivered(*group, &claimed.deliveries);
-            let shown = Shown { book, stream: group.0 };
+            let shown = Shown { book, stream: group.0, positions: names.positions };
             let (deliveries, cursor) = (shown.deliveries(&claimed.deliveries), shown.id(claimed.cursor));
             format!("{deliveries} {cursor} deleted {}", shown.ids(&claimed.deleted))
         }
@@ -309,7 +317,8 @@ async fn of_deliveries(
                 end: book.id(*group, *end),
                 count: *count,
             };
-            Shown { book, stream: group.0 }.rows(&broker.pending(&stream, name, query).await?)
+            Shown { book, stream: group.0, positions: names.positions }
+                .rows(&broker.pending(&stream, name, query).await?)
         }
         Op::Restore { group, rows } => {
             let (stream, name) = named(*group);
@@ -319,14 +328,14 @@ async fn of_deliveries(
         Op::Letters { group, filter, page } => {
             let filter = look::filter(book, *group, filter);
             let letters = look::letters(broker, names, *group, &filter, *page).await?;
-            Shown { book, stream: group.0 }.letters(&letters)
+            Shown { book, stream: group.0, positions: names.positions }.letters(&letters)
         }
         Op::Redrive { group, filter, count, dry_run } => {
             let (stream, name) = named(*group);
             let filter = look::filter(book, *group, filter);
             let options = Redrive { filter, count: *count, dry_run: *dry_run };
             let redriven = broker.redrive(&stream, name, options).await?;
-            let shown = Shown { book, stream: group.0 };
+            let shown = Shown { book, stream: group.0, positions: names.positions };
             let (ids, gone) = (shown.ids(&redriven.entry_ids), shown.ids(&redriven.gone));
             format!("{ids} gone {gone} left {}", redriven.left)
         }

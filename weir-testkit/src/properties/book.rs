@@ -13,6 +13,8 @@ const AUTO_MS: u64 = 1_000_000_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub(super) prefix: String,
+    /// Whether positions are shown and read by.
+    pub(super) positions: bool,
 }
 
 impl Names {

@@ -30,36 +30,36 @@ pub(super) struct Generator {
 type Choice = (usize, fn(&mut Generator) -> Op);
 
 const CHOICES: [Choice; 37] = [
-    (150, Generator::append),
-    (40, Generator::batch),
+    (130, Generator::append),
+    (60, Generator::batch),
     (40, Generator::read),
     (10, |g| Op::ReadSide { stream: g.stream(), side: g.side() }),
     (10, |g| Op::Head { stream: g.stream() }),
     (10, |g| Op::Info { stream: g.stream() }),
     (8, |g| Op::List { side_streams: g.flip(), page: g.random.between(1, 4) }),
-    (3, |g| Op::DeleteStream { stream: g.stream() }),
-    (30, |g| Op::DeleteEntries { stream: g.stream(), ids: g.ids() }),
-    (15, |g| Op::Trim { stream: g.stream(), to: g.mark() }),
-    (15, |g| Op::SetRetention { stream: g.stream(), retention: g.retention() }),
+    (2, |g| Op::DeleteStream { stream: g.stream() }),
+    (15, |g| Op::DeleteEntries { stream: g.stream(), ids: g.ids() }),
+    (10, |g| Op::Trim { stream: g.stream(), to: g.trim_to() }),
+    (10, |g| Op::SetRetention { stream: g.stream(), retention: g.retention() }),
     (5, |g| Op::Retention { stream: g.stream() }),
     (8, |g| Op::Lost {
         stream: g.stream(),
         group: g.maybe(Generator::one_of_two),
         page: g.random.between(1, 3),
     }),
-    (40, |g| Op::CreateGroup { group: g.group(), origin: g.origin(), policy: g.policy() }),
-    (4, |g| Op::DeleteGroup { group: g.group() }),
-    (20, |g| Op::SetPolicy { group: g.group(), policy: g.policy() }),
+    (20, |g| Op::CreateGroup { group: g.group(), origin: g.origin(), policy: g.policy() }),
+    (2, |g| Op::DeleteGroup { group: g.group() }),
+    (15, |g| Op::SetPolicy { group: g.group(), policy: g.policy() }),
     (5, |g| Op::Groups { stream: g.stream() }),
     (8, |g| Op::GroupInfo { group: g.group() }),
     (25, |g| Op::Seek { group: g.group(), to: g.mark(), dry_run: g.random.chance(200) }),
-    (8, |g| Op::Pause { group: g.group(), duration: g.delay() }),
+    (6, |g| Op::Pause { group: g.group(), duration: g.delay() }),
     (16, |g| Op::Resume { group: g.group() }),
     (5, |g| Op::CreateConsumer { group: g.group(), consumer: g.consumer() }),
     (5, |g| Op::Consumers { group: g.group() }),
     (10, Generator::delete_consumer),
     (20, |g| Op::Lag { group: g.group() }),
-    (200, Generator::read_group),
+    (260, Generator::read_group),
     (200, Generator::settle),
     (25, |g| Op::Claim { group: g.group(), consumer: g.consumer(), idle_min: g.idle_min(), ids: g.ids() }),
     (25, Generator::auto_claim),
@@ -67,7 +67,7 @@ const CHOICES: [Choice; 37] = [
     (15, Generator::pending),
     (15, |g| Op::Restore { group: g.group(), rows: g.restored() }),
     (12, |g| Op::Letters { group: g.group(), filter: g.letters(), page: g.random.between(1, 4) }),
-    (25, Generator::redrive),
+    (35, Generator::redrive),
     (10, Generator::purge),
     (15, |_| Op::Look),
     (3, |_| Op::Restart),
@@ -78,7 +78,11 @@ pub(super) fn sequence(seed: u64, length: usize, look_every: usize) -> Vec<Op> {
     let mut generator = Generator { random: Random::new(seed), highest: [0; 3] };
     let mut ops = Vec::with_capacity(length + 8);
     for group in [(0, 0), (0, 1), (1, 0), (2, 0)] {
-        ops.push(Op::CreateGroup { group, origin: Origin::Beginning, policy: generator.policy() });
+        let policy = generator.policy();
+        let dead_letter = if generator.flip() { DeadLetterRef::Default } else { policy.dead_letter };
+        let failures_max = policy.policy.failures_max.max(1);
+        let policy = PolicyRef { policy: Policy { failures_max, ..policy.policy }, dead_letter };
+        ops.push(Op::CreateGroup { group, origin: Origin::Beginning, policy });
         ops.push(generator.batch());
     }
     while ops.len() < length {
@@ -111,11 +115,11 @@ impl Generator {
 
     /// The first is the likeliest, so that what belongs together meets.
     fn stream(&mut self) -> StreamNo {
-        [0, 0, 0, 0, 0, 1, 1, 2][self.random.below(8)]
+        [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][self.random.below(10)]
     }
 
     fn group(&mut self) -> GroupNo {
-        (self.stream(), usize::from(self.random.chance(250)))
+        (self.stream(), usize::from(self.random.chance(200)))
     }
 
     fn consumer(&mut self) -> usize {
@@ -135,7 +139,7 @@ impl Generator {
     }
 
     fn count(&mut self) -> u64 {
-        [0, 1, 1, 2, 3, 5, u64::MAX][self.random.below(7)]
+        [0, 1, 1, 2, 2, 3, 3, 5, 5, u64::MAX][self.random.below(10)]
     }
 
     /// An ID that probably somebody was given or that an entry has.
@@ -158,15 +162,17 @@ impl Generator {
         if stream == 1 || (stream == 2 && self.random.chance(200)) {
             return None;
         }
-        if self.random.chance(40) {
-            return Some(self.id());
+        if self.random.chance(15) {
+            // The greatest ID ends a stream, so it is rare.
+            let id = self.id();
+            return Some(if matches!(id, IdRef::Max) && self.flip() { IdRef::Min } else { id });
         }
-        self.highest[stream] += u64::from(self.random.chance(950));
+        self.highest[stream] += u64::from(self.random.chance(980));
         Some(IdRef::Small(self.highest[stream], self.random.below(2) as u64))
     }
 
     fn fields(&mut self) -> FieldList {
-        if self.random.chance(15) {
+        if self.random.chance(4) {
             return Vec::new();
         }
         let mut fields = Vec::new();
@@ -186,17 +192,19 @@ impl Generator {
     }
 
     fn new_one(&mut self, stream: StreamNo, has_producer: bool) -> NewOne {
-        let append_id =
-            has_producer.then(|| ["1", "2", "3", "4", "5", "6", ""][self.random.below(60).min(6) % 7]);
+        let append_id = has_producer.then(|| {
+            let nth = if self.random.chance(5) { 8 } else { self.random.below(8) };
+            ["1", "2", "3", "4", "5", "6", "7", "8", ""][nth]
+        });
         (self.new_id(stream), append_id, self.fields())
     }
 
     fn producer(&mut self) -> Option<&'static str> {
-        self.random.chance(300).then(|| ["p", "q", ""][self.random.below(20).min(2)])
+        self.random.chance(150).then(|| ["p", "q", ""][self.random.below(40) / 19])
     }
 
     fn expected(&mut self) -> Expected {
-        match self.random.below(12) {
+        match self.random.below(40) {
             0 => Expected::NoEntries,
             1 => Expected::Version(self.random.between(0, 12)),
             _ => Expected::Any,
@@ -235,6 +243,14 @@ impl Generator {
         }
     }
 
+    fn trim_to(&mut self) -> Mark {
+        match self.random.below(10) {
+            0..5 => Mark::Count(self.random.between(2, 8)),
+            5..7 => Mark::Bytes(self.random.between(40, 200)),
+            _ => self.mark(),
+        }
+    }
+
     fn mark(&mut self) -> Mark {
         match self.random.below(8) {
             0 => Mark::Start,
@@ -247,12 +263,12 @@ impl Generator {
     }
 
     fn retention(&mut self) -> Option<Retention> {
-        if self.random.chance(250) {
+        if self.random.chance(350) {
             return None;
         }
         Some(Retention {
-            length: self.maybe(|g| g.random.between(0, 8)),
-            bytes: self.maybe(|g| g.random.between(0, 150)),
+            length: self.maybe(|g| [0, 2, 4, 6, 8, 10][g.random.below(6)]),
+            bytes: self.maybe(|g| g.random.between(40, 400)),
             age: self.maybe(|g| [AGE, AGE, Duration::ZERO][g.random.below(3)]),
             hold: self.maybe(|g| [0, 1, 2, 5][g.random.below(4)]),
         })
@@ -270,19 +286,19 @@ impl Generator {
         let waits = [Duration::ZERO, LONG][self.random.below(2)];
         let condition = |field, test| Filter { conditions: vec![Condition { field, test }] };
         let filter = match self.random.below(5) {
-            0 => Some(condition(FieldName::Type, ConditionTest::Prefix(b"p".to_vec()))),
+            0 if self.flip() => Some(condition(FieldName::Type, ConditionTest::Prefix(b"p".to_vec()))),
             1 => Some(condition(FieldName::Exact(b"key".to_vec()), ConditionTest::Equals(b"x".to_vec()))),
             _ => None,
         };
         let policy = Policy {
             failures_max: [1, 2, 3, 10][self.random.below(4)],
-            deliveries_max: [1, 2, 4, 100][self.random.below(4)],
+            deliveries_max: [1, 2, 3, 100][self.random.below(4)],
             backoff: Backoff::List(vec![waits]),
             lease: LONG,
             dead_letter: None,
             key: self.flip().then(|| [&b"key"[..], b"data"][self.random.below(4) / 3].to_vec()),
             filter,
-            required: self.random.chance(300),
+            required: self.random.chance(500),
             retry_for_max: self.maybe(|_| LONG),
             reset_on_class: self.random.chance(300),
         };
@@ -305,8 +321,8 @@ impl Generator {
     fn read_group(&mut self) -> Op {
         let idle_min = [None, Some(Duration::ZERO), Some(LONG)][self.random.below(3)];
         let source = match self.random.below(8) {
-            0..3 => Source::New,
-            3 | 4 => Source::Reclaimed(idle_min),
+            0..4 => Source::New,
+            4 => Source::Reclaimed(idle_min),
             5 | 6 => Source::Available(idle_min),
             _ => Source::History([IdRef::Min, self.id()][self.random.below(2)]),
         };
@@ -324,8 +340,8 @@ impl Generator {
 
     fn fate(&mut self) -> Fate {
         match self.random.below(10) {
-            0..3 => Fate::Ack,
-            3..6 => {
+            0 | 1 => Fate::Ack,
+            2..6 => {
                 let delay = if self.random.chance(10) { Some(Policy::DELAY_MAX * 2) } else { self.delay() };
                 Fate::Nak(delay, self.class(), ["no answer", ""][self.random.below(2)])
             }
@@ -338,7 +354,7 @@ impl Generator {
     fn settle(&mut self) -> Op {
         let each = (0..self.random.between(1, 4)).map(|_| {
             let token = if self.random.chance(700) { TokenRef::OfDelivery } else { TokenRef::None };
-            let id = if self.random.chance(800) { IdRef::Given(self.random.below(6)) } else { self.id() };
+            let id = if self.random.chance(850) { IdRef::Given(self.random.below(4)) } else { self.id() };
             (id, token, self.fate())
         });
         let each = each.collect();

@@ -35,7 +35,7 @@ async fn look_at_stream(
     stream: StreamNo,
     lines: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let (name, shown) = (names.stream(stream), Shown { book, stream });
+    let (name, shown) = (names.stream(stream), Shown { book, stream, positions: names.positions });
     let Some(info) = broker.stream_info(&name).await? else { return Ok(()) };
     let (last, first) = (shown.id(info.last_id), info.first_id.map(|id| shown.id(id)));
     let (length, added, groups) = (info.length, info.entries_added, info.groups);

@@ -43,13 +43,23 @@ pub struct RunOptions {
     pub length: usize,
     /// After how many operations everything is looked at and lag recounted, beside the looks that come by chance.
     pub look_every: usize,
+    /// Whether positions are compared and read by: when all brokers count them.
+    pub positions: bool,
     /// How often a sequence is tried again to make it shorter.
     pub tries_max: usize,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { prefix: "run".into(), seed: 1, sequences: 100, length: 60, look_every: 30, tries_max: 600 }
+        Self {
+            prefix: "run".into(),
+            seed: 1,
+            sequences: 100,
+            length: 150,
+            look_every: 30,
+            positions: true,
+            tries_max: 600,
+        }
     }
 }
 
@@ -101,9 +111,12 @@ pub async fn run(contenders: &mut [Contender], options: &RunOptions) -> Result<S
     for seed in options.seed..options.seed + options.sequences {
         let ops = sequence(seed, options.length, options.look_every);
         let prefix = format!("{}-{seed}", options.prefix);
-        let Some(parted) = trial(contenders, &prefix, &ops, &mut summary).await else { continue };
-        let ops = shorten(contenders, &prefix, &ops[..=parted.step], options.tries_max).await;
-        let again = trial(contenders, &format!("{prefix}-last"), &ops, &mut summary).await;
+        let names = |prefix: String| Names { prefix, positions: options.positions };
+        let Some(parted) = trial(contenders, names(prefix.clone()), &ops, &mut summary).await else {
+            continue;
+        };
+        let ops = shorten(contenders, &names(prefix.clone()), &ops[..=parted.step], options.tries_max).await;
+        let again = trial(contenders, names(format!("{prefix}-last")), &ops, &mut summary).await;
         let replies = again.map_or(parted.replies, |again| again.replies);
         return Err(Box::new(Difference { seed, step: parted.step, ops, replies }));
     }
@@ -115,7 +128,8 @@ pub async fn run(contenders: &mut [Contender], options: &RunOptions) -> Result<S
 /// # Errors
 /// The [`Difference`].
 pub async fn replay(contenders: &mut [Contender], prefix: &str, ops: &[Op]) -> Result<(), Box<Difference>> {
-    match trial(contenders, prefix, ops, &mut Summary::default()).await {
+    let names = Names { prefix: prefix.to_owned(), positions: true };
+    match trial(contenders, names, ops, &mut Summary::default()).await {
         Some(Parted { step, replies }) => {
             Err(Box::new(Difference { seed: 0, step, ops: ops[..=step].to_vec(), replies }))
         }
@@ -132,11 +146,10 @@ struct Parted {
 /// Applies a sequence; afterwards its streams are gone.
 async fn trial(
     contenders: &mut [Contender],
-    prefix: &str,
+    names: Names,
     ops: &[Op],
     summary: &mut Summary,
 ) -> Option<Parted> {
-    let names = Names { prefix: prefix.to_owned() };
     let mut books: Vec<_> = contenders.iter().map(|_| Book::default()).collect();
     summary.sequences += 1;
     let mut parted = None;
@@ -180,7 +193,7 @@ async fn clean_up(broker: &dyn Broker, names: &Names) {
 }
 
 /// Leaves out operations as long as the brokers still part at an operation of the same kind.
-async fn shorten(contenders: &mut [Contender], prefix: &str, ops: &[Op], tries_max: usize) -> Vec<Op> {
+async fn shorten(contenders: &mut [Contender], names: &Names, ops: &[Op], tries_max: usize) -> Vec<Op> {
     let kind = |op: Option<&Op>| op.map(std::mem::discriminant);
     let (mut ops, wanted) = (ops.to_vec(), kind(ops.last()));
     let (mut tries, mut piece) = (0, ops.len() / 2);
@@ -190,8 +203,9 @@ async fn shorten(contenders: &mut [Contender], prefix: &str, ops: &[Op], tries_m
             let start = end.saturating_sub(piece);
             let candidate = [&ops[..start], &ops[end..]].concat();
             tries += 1;
-            let prefix = format!("{prefix}-try{tries}");
-            let parted = trial(contenders, &prefix, &candidate, &mut Summary::default()).await;
+            let prefix = format!("{}-try{tries}", names.prefix);
+            let names = Names { prefix, ..names.clone() };
+            let parted = trial(contenders, names, &candidate, &mut Summary::default()).await;
             end = start;
             if let Some(Parted { step, .. }) =
                 parted.filter(|parted| kind(candidate.get(parted.step)) == wanted)

@@ -17,6 +17,7 @@ const TIMES: [&[u8]; 3] = [b"at", b"weir-first-at", b"weir-last-at"];
 pub(super) struct Shown<'a> {
     pub(super) book: &'a Book,
     pub(super) stream: StreamNo,
+    pub(super) positions: bool,
 }
 
 pub(super) fn text(bytes: &[u8]) -> String {
@@ -55,8 +56,12 @@ impl Shown<'_> {
     }
 
     pub(super) fn entry(&self, entry: &Entry) -> String {
-        let place = entry.position.map_or("?".into(), |position| position.to_string());
-        format!("{}@{place}{}", self.id(entry.id), self.fields(&entry.fields))
+        let place = match entry.position {
+            Some(position) if self.positions => format!("@{position}"),
+            None if self.positions => "@none".to_owned(),
+            _ => String::new(),
+        };
+        format!("{}{place}{}", self.id(entry.id), self.fields(&entry.fields))
     }
 
     pub(super) fn entries(&self, entries: &[Entry]) -> String {

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod differential;
+mod life;
 mod newest_surface;
 mod properties;
 mod simulation;
