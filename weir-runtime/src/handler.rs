@@ -192,15 +192,12 @@ impl Work for Batch {
     }
 }
 
-/// The outcomes one by one; a number that does not fit makes them all failures.
+/// The outcomes one by one. A middleware that gives a wrong number of them defers everything.
 pub(crate) fn each_of(outcomes: Outcomes, len: usize) -> Vec<Outcome> {
     match outcomes {
         Outcomes::All(outcome) => vec![outcome; len],
         Outcomes::Each(outcomes) if outcomes.len() == len => outcomes,
-        Outcomes::Each(outcomes) => {
-            let reason = format!("the handler gave {} outcomes for {len} entries", outcomes.len());
-            vec![Outcome::retry_as(class::BATCH, reason); len]
-        }
+        Outcomes::Each(_) => vec![Outcome::Defer; len],
     }
 }
 
@@ -225,7 +222,14 @@ impl<H: Handler> Stage<Context> for Single<H> {
 pub struct Batched<H>(pub(crate) H);
 
 impl<H: BatchHandler> Stage<Batch> for Batched<H> {
-    fn run(&self, batch: Batch) -> impl Future<Output = Outcomes> + Send {
-        self.0.handle(batch)
+    async fn run(&self, batch: Batch) -> Outcomes {
+        let len = batch.len();
+        match self.0.handle(batch).await {
+            Outcomes::Each(outcomes) if outcomes.len() != len => {
+                let reason = format!("the handler gave {} outcomes for {len} entries", outcomes.len());
+                Outcomes::All(Outcome::retry_as(class::BATCH, reason))
+            }
+            outcomes => outcomes,
+        }
     }
 }

@@ -31,7 +31,9 @@ pub mod layers;
 mod marks;
 mod metrics;
 mod outcome;
+pub mod publisher;
 mod rate;
+pub mod simple;
 mod time;
 mod trace;
 
@@ -45,6 +47,7 @@ pub use handler::{BatchHandler, Batched, Handler, Single, Stage, Work};
 pub use marks::{BrokerMarks, Mark, MarkStore, MemoryMarks, TransactionMarks};
 pub use metrics::{DURATION_BOUNDS_MICROS, Totals};
 pub use outcome::{Classify, HandlerError, Outcome, Outcomes, Snooze, class};
+pub use publisher::{Partitioned, Published, Publisher};
 pub use rate::Rate;
 pub use time::{Sleep, Time, Timer, TokioTimer};
 pub use trace::TraceParent;

@@ -153,11 +153,9 @@ impl Metrics {
             Outcome::Done => &self.done,
             Outcome::Skip => &self.skipped,
             Outcome::Retry { class, .. } => {
-                match &**class {
-                    crate::class::PANIC => self.panics.fetch_add(1, Relaxed),
-                    crate::class::TIMEOUT => self.timeouts.fetch_add(1, Relaxed),
-                    _ => 0,
-                };
+                if class == crate::class::TIMEOUT {
+                    self.timeouts.fetch_add(1, Relaxed);
+                }
                 &self.retried
             }
             Outcome::Snooze(_) => &self.snoozed,
@@ -189,5 +187,10 @@ pub(crate) struct Running<'a>(&'a Metrics);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Relaxed);
+        // A panic passes by here on its way out, and is no outcome before it arrives there.
+        if std::thread::panicking() {
+            self.0.panics.fetch_add(1, Relaxed);
+            self.0.retried.fetch_add(1, Relaxed);
+        }
     }
 }

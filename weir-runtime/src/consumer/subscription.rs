@@ -142,6 +142,9 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
                 lease,
             };
             let caretaker = Owned(tokio::spawn(caretaker.run()));
+            // What a task has spawned last runs on its own thread, and no other takes it. A handler that blocks the
+            // thread would keep the caretaker from ever telling that.
+            tokio::task::yield_now().await;
             let result = self.live().await;
             drop(caretaker);
             match result {
@@ -198,6 +201,8 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
     async fn turn(&mut self) -> Result<Turn, Error> {
         let pause = Arc::clone(&self.shared);
         loop {
+            self.work().await?;
+            // Before what was settled is sent: once the switch is open, failures that were not reported do not count.
             if self.is_stopped() {
                 return Ok(Turn::Stop);
             }
@@ -207,7 +212,6 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
             if self.shared.pause.is_on() {
                 return Ok(Turn::Paused);
             }
-            self.work().await?;
             self.settler.start();
             self.want_read().await;
             tokio::select! {

@@ -42,9 +42,28 @@ impl<W: Work, S: Stage<W>> Stage<W> for Break<S> {
             return W::reply(Outcome::Defer);
         }
         let len = work.len();
+        // A panic passes by here and becomes an outcome further out; dropped by a timeout, there is none here either.
+        let mut unknown = Unknown { time: &self.by.time, switch, is_known: false };
         let reply = self.inner.run(work).await;
+        unknown.is_known = true;
         let now = self.by.time.elapsed();
         W::each(&reply, len, |outcome| switch.note(now, outcome));
         reply
+    }
+}
+
+/// A run whose outcome is not known: if it never is, it has failed. (Unless the consumer ends; then it does not
+/// matter.)
+struct Unknown<'a> {
+    time: &'a Time,
+    switch: &'a KillSwitch,
+    is_known: bool,
+}
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        if !self.is_known {
+            self.switch.note(self.time.elapsed(), &Outcome::retry("it had no outcome"));
+        }
     }
 }

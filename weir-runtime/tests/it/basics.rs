@@ -5,11 +5,7 @@ use std::time::Duration;
 use weir_core::{Groups, Policy};
 use weir_runtime::{Context, Outcome};
 
-use crate::world::{GROUP, Journal, Running, STREAM, World};
-
-fn number(context: &Context) -> u32 {
-    context.text("n").unwrap().parse().unwrap()
-}
+use crate::world::{GROUP, Journal, Running, STREAM, World, number};
 
 #[tokio::test(start_paused = true)]
 async fn entries_are_handled_in_order_and_settled_by_their_outcomes() {

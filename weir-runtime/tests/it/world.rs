@@ -9,7 +9,7 @@ use weir_core::{
     EntryId, Error, GroupOrigin, GroupSource, Groups, Lag, PendingQuery, PendingRow, Policy, ReadGroup,
     Streams,
 };
-use weir_runtime::{Builder, Consumer, NoHandler, Shutdown, Time, TokioTimer, Trigger};
+use weir_runtime::{Builder, Consumer, Context, NoHandler, Shutdown, Time, TokioTimer, Trigger};
 use weir_testkit::TestBroker;
 use weir_testkit::naive::TokioClock;
 
@@ -67,8 +67,11 @@ impl World {
         self.broker.read_group(STREAM.as_bytes(), read).await.unwrap()
     }
 
+    /// Waits for the group to be made, and says how far behind it is.
     pub(crate) async fn lag(&self) -> Lag {
-        self.broker.lag(STREAM.as_bytes(), GROUP.as_bytes()).await.unwrap()
+        let lag = async || self.broker.lag(STREAM.as_bytes(), GROUP.as_bytes()).await;
+        self.until(async || lag().await.is_ok()).await;
+        lag().await.unwrap()
     }
 
     pub(crate) async fn pending(&self) -> Vec<PendingRow> {
@@ -86,7 +89,8 @@ impl World {
     pub(crate) async fn dead(&self) -> Vec<DeadLetter> {
         let query =
             DeadLetterQuery { filter: DeadLetterFilter::default(), after: EntryId::MIN, count: 100_000 };
-        self.broker.dead_letters(STREAM.as_bytes(), GROUP.as_bytes(), query).await.unwrap().letters
+        let page = self.broker.dead_letters(STREAM.as_bytes(), GROUP.as_bytes(), query).await;
+        page.map_or_else(|_| Vec::new(), |page| page.letters)
     }
 
     /// Waits until nothing is left to do for the group.
@@ -165,4 +169,9 @@ impl<T: Clone> Journal<T> {
     pub(crate) fn read(&self) -> Vec<T> {
         self.0.lock().unwrap().clone()
     }
+}
+
+/// The number of an entry that [`World::numbers`] appended.
+pub(crate) fn number(context: &Context) -> u32 {
+    context.text("n").expect("it has one").parse().expect("it is a number")
 }
