@@ -26,7 +26,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::consumer_side::{
-    copy, dlq, group, groups, lag, pending, publish, seek, stream, streams, tail, top,
+    consume, copy, dlq, group, groups, lag, pending, publish, seek, stream, streams, tail, top,
 };
 
 /// A durable stream broker that serves every Redis Streams client.
@@ -66,6 +66,8 @@ enum Command {
     /// List, show, hand back and remove dead letters
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// Run a program for each entry that a group is given
+    Consume(consume::Args),
     /// Copy streams with their groups from one broker to another
     Copy(copy::Args),
     /// Measure a RESP server, or two against each other
@@ -117,6 +119,7 @@ fn run(command: Command) -> Result<()> {
         Command::Top(args) => top::run(&args),
         Command::Seek(args) => seek::run(&args),
         Command::Dlq(command) => dlq::run(&command),
+        Command::Consume(args) => consume::run(&args),
         Command::Copy(args) => copy::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Check(args) => check::run(&args),

@@ -3,6 +3,7 @@
 //!
 //! They use the public traits and nothing else, so that each of them works on every engine.
 
+pub(crate) mod consume;
 pub(crate) mod copy;
 pub(crate) mod dlq;
 pub(crate) mod group;

@@ -19,5 +19,6 @@ mod kills;
 mod redis;
 mod serve;
 mod tidy;
+mod transcripts;
 mod tree;
 mod weir;
