@@ -105,10 +105,10 @@ fn readers(facts: &Facts, findings: &mut Findings) {
         None if left > 0 => findings.say(
             Severity::Problem,
             "consumers",
-            format!("nobody has ever read {name}, and {} are left", text::entries(left)),
+            format!("nobody reads {name}, and {} are left", text::entries(left)),
             start,
         ),
-        None => findings.say(Severity::Note, "consumers", format!("nobody has ever read {name}"), start),
+        None => findings.say(Severity::Note, "consumers", format!("nobody reads {name}, and nothing is left"), start),
         Some(idle) if idle > SILENT && left > 0 && !facts.group.paused => findings.say(
             Severity::Problem,
             "consumers",

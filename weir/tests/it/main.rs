@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod config;
 mod connections;
+mod consumer_side;
 mod consumers_killed;
 mod corpora;
 mod dead_letters;

@@ -13,6 +13,7 @@ pub(crate) struct Redis {
     process: Child,
     folder: TempDir,
     password: Option<&'static str>,
+    port: u16,
 }
 
 impl Redis {
@@ -23,9 +24,31 @@ impl Redis {
 
     /// The same, for clients that know the password.
     pub(crate) fn start_with(password: Option<&'static str>) -> Self {
+        Self::start_at(password, 0)
+    }
+
+    /// The same, also on a free port of this machine.
+    pub(crate) fn start_on_a_port() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self::start_at(None, free.port())
+    }
+
+    fn start_at(password: Option<&'static str>, port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Command::new("redis-server");
-        server.args(["--port", "0", "--save", "", "--appendonly", "no", "--dir"]).arg(folder.path());
+        server
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+            ])
+            .arg(folder.path());
         server.arg("--unixsocket").arg(folder.path().join("redis.sock"));
         if let Some(password) = password {
             server.args(["--requirepass", password]);
@@ -36,7 +59,7 @@ impl Redis {
             .expect("redis-server starts; when it is missing, install it as the README says");
         for _ in 0..500 {
             if UnixStream::connect(folder.path().join("redis.sock")).is_ok() {
-                return Self { process, folder, password };
+                return Self { process, folder, password, port };
             }
             assert!(process.try_wait().unwrap().is_none(), "redis-server ended at once");
             std::thread::park_timeout(Duration::from_millis(10));
@@ -47,6 +70,11 @@ impl Redis {
     /// The URL of its socket.
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.folder.path().join("redis.sock").display())
+    }
+
+    /// Its URL on its port.
+    pub(crate) fn tcp_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// One command, one reply.
