@@ -76,7 +76,7 @@ fn it_is_shown_first_and_goes_on_where_it_stopped() {
     from.weir(&["publish", "other", "n=1"]).done();
     let copy = |args: &[&str]| to.weir(&[&["copy", &from.url, &to.url], args].concat());
     let out = copy(&["--dry-run"]).done();
-    assert!(out.contains("│ s                10               0        0         0 │"), "{out}");
+    assert!(out.contains("│ s             10               0        0         0 │"), "{out}");
     copy(&[]).failed(3, "nothing was changed");
     assert!(to.json(&["streams"]).is_empty());
     copy(&["s", "--yes"]).done();

@@ -61,7 +61,7 @@ fn letters_are_listed_chosen_and_shown() {
         assert_eq!((&letter["last_failure"]["class"], &letter["failures"]), (&"even".into(), &1.into()));
         let table = place.weir(&["dlq", "list", "s", "a"]).done();
         assert!(
-            table.contains("│ even    no luck ") && table.ends_with("6 dead letters in all\n"),
+            table.contains("   even    no luck ") && table.ends_with("6 dead letters in all\n"),
             "{table}"
         );
         let shown = place.weir(&["dlq", "show", "s", "a", id]).done();

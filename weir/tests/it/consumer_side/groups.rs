@@ -99,11 +99,10 @@ fn what_is_pending_is_shown_with_who_holds_it() {
         die_holding(&place, "s", "g");
         let rows = place.json(&["pending", "s", "g"]);
         assert_eq!((&rows[0]["consumer"], &rows[0]["deliveries"]), (&"dead-1".into(), &1.into()));
-        let held = rows.len();
         assert_eq!(place.json(&["pending", "s", "g", "--consumer", "nobody"]).len(), 0);
         assert_eq!(place.json(&["pending", "s", "g", "--idle", "1h"]).len(), 0);
         let table = place.weir(&["pending", "s", "g"]).done();
-        assert!(table.contains(&format!("held by dead-1 {held}")) && table.contains("│ held "), "{table}");
+        assert!(table.contains("held by dead-1 ") && table.contains("   held    dead-1 "), "{table}");
         place.weir(&["group", "forget", "s", "g", "dead-1"]).done();
         let rows = place.json(&["pending", "s", "g"]);
         assert!(rows.iter().all(|row| row["state"] == "ready" && row["consumer"].is_null()), "{rows:?}");
