@@ -13,7 +13,8 @@
 //! Behind `$ ` stands a command, behind `> ` how it goes on, and then what it prints on standard output and error. `…`
 //! stands for anything within a line; alone on a line for any lines.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::tree::{read, root};
@@ -80,18 +81,31 @@ fn lines_fit(wanted: &[String], lines: &[&str]) -> bool {
     }
 }
 
+/// A folder with a `redis-cli` that talks to this server as to one on the usual port, and prints as on a terminal.
+fn bin(folder: &Path, weir: &Weir, path: &str) -> PathBuf {
+    let (_, port) = weir.resp().rsplit_once(':').unwrap();
+    let bin = folder.join("bin");
+    let client = bin.join("redis-cli");
+    if !client.exists() {
+        std::fs::create_dir(&bin).unwrap();
+        let script = format!("#!/bin/sh\nPATH={path} exec redis-cli --no-raw -p {port} \"$@\"\n");
+        std::fs::write(&client, script).unwrap();
+        std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    bin
+}
+
 /// Runs a command as the documents mean it: `weir` is this program, `redis-cli` talks to this server.
 fn run(folder: &Path, weir: &Weir, command: &str) -> String {
-    let (_, port) = weir.resp().rsplit_once(':').unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_weir")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let script = format!("redis-cli() {{ command redis-cli --no-raw -p {port} \"$@\"; }}\n{command}\n");
+    let usual = std::env::var("PATH").unwrap();
+    let path = format!("{}:{}:{usual}", bin(folder, weir, &usual).display(), program.display());
     let mut shell = Command::new("sh");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WEIR_")) {
         shell.env_remove(name);
     }
     let output = shell
-        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .args(["-c", &format!("exec 2>&1\n{command}\n")])
         .env("PATH", path)
         .env("WEIR_URL", format!("weir://{}", weir.resp()))
         .env("WEIR_CONSUMER", "worker-1")
@@ -141,6 +155,16 @@ fn troubleshooting_does_what_it_says() {
 #[test]
 fn good_practice_does_what_it_says() {
     run_document("docs/best-practices.md");
+}
+
+#[test]
+fn the_program_of_the_first_page_is_the_example() {
+    let page = read(&root().join("README.md"));
+    let name = "weir/examples/billing.rs";
+    let block = page.split(&format!("<!-- {name} -->\n```rust\n")).nth(1).expect("it is there");
+    let block = block.split("```").next().unwrap();
+    let example = read(&root().join(name));
+    assert_eq!(&example[example.find("use ").unwrap()..], block, "the example and the page differ");
 }
 
 /// What would pass whatever is printed proves nothing.

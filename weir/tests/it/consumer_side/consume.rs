@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::place::{Place, everywhere};
+use super::place::{everywhere, servers};
 
 #[test]
 fn the_command_is_given_the_entry_on_standard_input_and_in_its_environment() {
@@ -48,7 +48,7 @@ fn the_exit_code_says_what_becomes_of_the_entry() {
 #[test]
 fn a_command_that_snoozes_or_defers_has_not_tried() {
     // The command looks at the broker itself.
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         place.weir(&["publish", "s", "n=1"]).done();
         let seen = place.folder.path().join("seen");
         let command = format!("test -e {0} && exit 0; touch {0}; exit 11", seen.display());
@@ -84,7 +84,7 @@ fn a_command_that_takes_too_long_is_killed_with_all_it_started() {
 
 #[test]
 fn a_signal_ends_it_in_order_and_what_it_holds_goes_to_others() {
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         place.weir(&["publish", "s", "n={n}", "--count", "3"]).done();
         let args = ["consume", "s", "-g", "g", "--from", "start", "-e", "sleep 60", "--grace", "200ms"];
         let consumer = place.start(&args);
@@ -103,7 +103,7 @@ fn a_signal_ends_it_in_order_and_what_it_holds_goes_to_others() {
 
 #[test]
 fn health_and_metrics_are_served() {
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let args =
             ["consume", "s", "-g", "g", "--from", "start", "-e", "echo done", "--health-addr", &address];

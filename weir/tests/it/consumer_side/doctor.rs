@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::place::{Place, everywhere};
+use super::place::{Place, everywhere, servers};
 
 /// What the doctor says of something, if it is not well: its remedy.
 fn remedy(place: &Place, args: &[&str], what: &str) -> Option<String> {
@@ -87,7 +87,7 @@ fn failures_and_dead_letters_are_told_with_their_class() {
 
 #[test]
 fn what_is_held_and_never_settled_is_told() {
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         place.weir(&["publish", "s", "n=1"]).done();
         place.weir(&["group", "create", "s", "g", "--from", "start", "--lease", "200ms"]).done();
         for name in ["a", "b", "c"] {

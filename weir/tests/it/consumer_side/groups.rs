@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::place::{Place, everywhere};
+use super::place::{Place, everywhere, servers};
 
 #[test]
 fn a_group_is_made_where_it_is_said_and_nowhere_else() {
@@ -67,7 +67,7 @@ fn a_policy_is_given_part_by_part() {
 
 #[test]
 fn a_paused_group_gives_nothing_until_it_is_resumed() {
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         place.weir(&["publish", "s", "n=1"]).done();
         place.weir(&["group", "create", "s", "g", "--from", "start"]).done();
         place.weir(&["group", "pause", "s", "g"]).done();
@@ -93,7 +93,7 @@ fn die_holding(place: &Place, stream: &str, group: &str) {
 #[test]
 fn what_is_pending_is_shown_with_who_holds_it() {
     // Commands and the consumer run at the same time, so somebody has to serve them.
-    for place in [Place::server(), Place::redis()] {
+    for place in servers() {
         place.weir(&["publish", "s", "n={n}", "--count", "2"]).done();
         place.weir(&["group", "create", "s", "g", "--from", "start"]).done();
         die_holding(&place, "s", "g");

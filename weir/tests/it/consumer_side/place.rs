@@ -174,8 +174,13 @@ impl Drop for Running {
 /// Tells a story on every engine.
 #[track_caller]
 pub(crate) fn everywhere(story: impl Fn(&Place)) {
-    for place in [Place::folder(), Place::server(), Place::redis()] {
+    for place in std::iter::once(Place::folder()).chain(servers()) {
         println!("on {}", place.url);
         story(&place);
     }
+}
+
+/// The engines that several commands use at the same time.
+pub(crate) fn servers() -> Vec<Place> {
+    vec![Place::server(), Place::redis()]
 }

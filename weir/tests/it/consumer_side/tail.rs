@@ -63,7 +63,7 @@ fn several_streams_are_merged_by_id() {
 
 #[test]
 fn what_is_appended_is_followed_and_new_streams_are_picked_up() {
-    for place in [super::place::Place::server(), super::place::Place::redis()] {
+    for place in super::place::servers() {
         place.weir(&["publish", "f-1", "n=0"]).done();
         let mut tail = place.start(&["tail", "f-*", "-f", "--where", "want=yes", "--json"]);
         let n = |tail: &mut super::place::Running| {
