@@ -83,6 +83,25 @@ impl Namespace {
         move |core: &mut Core| ask(core, KeyRef { ns, name: &name })
     }
 
+    /// A question about one group. Where it is refused because of the group, the error names it.
+    pub(crate) fn about_group<T, Q>(
+        &self,
+        stream: &[u8],
+        group: &[u8],
+        mut ask: Q,
+    ) -> impl Question<T> + use<T, Q>
+    where
+        Q: FnMut(&mut Core, KeyRef<'_>, &[u8]) -> Result<T, Halt> + Send,
+    {
+        let group = Box::<[u8]>::from(group);
+        self.about(stream, move |core, key| {
+            ask(core, key, &group).map_err(|halt| match halt {
+                Halt::Error(error) => Halt::Error(named(error, key.name, &group)),
+                halt => halt,
+            })
+        })
+    }
+
     /// Reads; when there is nothing and the caller would wait, leaves a waiting read behind.
     pub(crate) fn reading(&self, mut wanted: Wanted, waits: bool) -> impl Question<Answered> + use<> {
         let engine = self.engine.clone();
@@ -175,6 +194,17 @@ impl Drop for Waiting {
         }
         self.engine.short_turn().cancel(self.waiter);
     }
+}
+
+/// An error that a group is the cause of, with its name.
+pub(crate) fn named(error: Error, stream: &[u8], group: &[u8]) -> Error {
+    let about_it =
+        matches!(error.kind(), ErrorKind::NoSuchGroup | ErrorKind::GroupExists | ErrorKind::DeadLetterTaken);
+    if !about_it || error.context().is_some() {
+        return error;
+    }
+    let [stream, group] = [stream, group].map(String::from_utf8_lossy);
+    error.with_context(format!("group {group:?} of stream {stream:?}"))
 }
 
 /// Names and values in turn.

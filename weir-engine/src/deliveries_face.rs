@@ -9,7 +9,7 @@ use weir_core::{
 };
 
 use crate::api::{Entries, EntryRef, Given, ReadOutcome, ReadSource, TakenOver};
-use crate::broker::{Namespace, Question};
+use crate::broker::{Namespace, Question, named};
 use crate::dead::LettersDone;
 use crate::waiting::Wanted;
 
@@ -35,21 +35,22 @@ impl Namespace {
         group: &[u8],
         settlements: &[Settle],
     ) -> impl Question<Vec<Settled>> + use<> {
-        let (group, settlements) = (group.to_vec(), settlements.to_vec());
-        self.about(stream, move |core, key| core.settle(key, &group, &settlements))
+        let settlements = settlements.to_vec();
+        self.about_group(stream, group, move |core, key, group| core.settle(key, group, &settlements))
     }
 
     fn claiming(&self, stream: &[u8], claim: Claim) -> impl Question<Vec<Given>> + use<> {
-        self.about(stream, move |core, key| core.take_over(key, &claim))
+        let group = claim.group.clone();
+        self.about_group(stream, &group, move |core, key, _| core.take_over(key, &claim))
     }
 
     fn auto_claiming(&self, stream: &[u8], claim: AutoClaim) -> impl Question<TakenOver> + use<> {
-        self.about(stream, move |core, key| core.take_over_old(key, &claim))
+        let group = claim.group.clone();
+        self.about_group(stream, &group, move |core, key, _| core.take_over_old(key, &claim))
     }
 
     fn summing_up_pending(&self, stream: &[u8], group: &[u8]) -> impl Question<PendingSummary> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.pending_in_short(key, &group))
+        self.about_group(stream, group, move |core, key, group| core.pending_in_short(key, group))
     }
 
     fn listing_pending(
@@ -58,13 +59,12 @@ impl Namespace {
         group: &[u8],
         query: PendingQuery,
     ) -> impl Question<Vec<PendingRow>> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.pending_states(key, &group, &query))
+        self.about_group(stream, group, move |core, key, group| core.pending_states(key, group, &query))
     }
 
     fn restoring(&self, stream: &[u8], group: &[u8], rows: &[RestoredRow]) -> impl Question<u64> + use<> {
-        let (group, rows) = (group.to_vec(), rows.to_vec());
-        self.about(stream, move |core, key| core.restore_pending(key, &group, &rows))
+        let rows = rows.to_vec();
+        self.about_group(stream, group, move |core, key, group| core.restore_pending(key, group, &rows))
     }
 
     fn listing_dead(
@@ -73,18 +73,19 @@ impl Namespace {
         group: &[u8],
         query: DeadLetterQuery,
     ) -> impl Question<DeadLetterPage> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.dead_letters(key, &group, &query))
+        self.about_group(stream, group, move |core, key, group| core.dead_letters(key, group, &query))
     }
 
     fn redriving(&self, stream: &[u8], group: &[u8], options: Redrive) -> impl Question<Redriven> + use<> {
-        let (group, mut done) = (group.to_vec(), LettersDone::default());
-        self.about(stream, move |core, key| core.redrive(key, &group, &options, &mut done))
+        let mut done = LettersDone::default();
+        self.about_group(stream, group, move |core, key, group| core.redrive(key, group, &options, &mut done))
     }
 
     fn purging(&self, stream: &[u8], group: &[u8], options: Purge) -> impl Question<u64> + use<> {
-        let (group, mut done) = (group.to_vec(), LettersDone::default());
-        self.about(stream, move |core, key| core.purge_dead_letters(key, &group, &options, &mut done))
+        let mut done = LettersDone::default();
+        self.about_group(stream, group, move |core, key, group| {
+            core.purge_dead_letters(key, group, &options, &mut done)
+        })
     }
 
     fn delivered(&self, given: Vec<Given>) -> Result<Vec<Delivery>, Error> {
@@ -102,7 +103,8 @@ impl Namespace {
     /// # Errors
     /// As [`Deliveries::read_group`].
     pub fn read_group(&self, stream: &[u8], options: &ReadGroup) -> Result<Vec<Delivery>, Error> {
-        self.delivered(given(self.outcome_of(self.wanted(stream, options)?, options.wait)?))
+        let outcome = self.outcome_of(self.wanted(stream, options)?, options.wait);
+        self.delivered(given(outcome.map_err(|error| named(error, stream, &options.group))?))
     }
 
     /// Settles deliveries. See [`Deliveries::settle`].
@@ -227,7 +229,9 @@ impl Deliveries for Namespace {
     fn read_group<'a>(&'a self, stream: &'a [u8], options: ReadGroup) -> BoxFuture<'a, Vec<Delivery>> {
         Box::pin(async move {
             let wanted = self.wanted(stream, &options)?;
-            self.delivered_aside(given(self.outcome_aside(wanted, options.wait).await?)).await
+            let outcome = self.outcome_aside(wanted, options.wait).await;
+            let outcome = outcome.map_err(|error| named(error, stream, &options.group))?;
+            self.delivered_aside(given(outcome)).await
         })
     }
 

@@ -25,13 +25,12 @@ impl Namespace {
         group: &[u8],
         options: &CreateGroup,
     ) -> impl Question<Created> + use<> {
-        let (group, options) = (group.to_vec(), options.clone());
-        self.about(stream, move |core, key| core.create_group(key, &group, &options))
+        let options = options.clone();
+        self.about_group(stream, group, move |core, key, group| core.create_group(key, group, &options))
     }
 
     fn ending_group(&self, stream: &[u8], group: &[u8]) -> impl Question<bool> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| match core.group_destroy(key, &group) {
+        self.about_group(stream, group, move |core, key, group| match core.group_destroy(key, group) {
             Err(Halt::Error(error)) if *error.kind() == ErrorKind::NoSuchStream => Ok(false),
             ended => ended,
         })
@@ -42,40 +41,36 @@ impl Namespace {
     }
 
     fn showing_group(&self, stream: &[u8], group: &[u8]) -> impl Question<Option<GroupInfo>> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.group_state(key, &group))
+        self.about_group(stream, group, move |core, key, group| core.group_state(key, group))
     }
 
     fn telling_policy(&self, stream: &[u8], group: &[u8], policy: Policy) -> impl Question<()> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.set_policy(key, &group, &policy))
+        self.about_group(stream, group, move |core, key, group| core.set_policy(key, group, &policy))
     }
 
     fn pausing(&self, stream: &[u8], group: &[u8], duration: Option<Duration>) -> impl Question<()> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.pause_group(key, &group, duration))
+        self.about_group(stream, group, move |core, key, group| core.pause_group(key, group, duration))
     }
 
     fn resuming(&self, stream: &[u8], group: &[u8]) -> impl Question<()> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.resume_group(key, &group))
+        self.about_group(stream, group, move |core, key, group| core.resume_group(key, group))
     }
 
     fn seeking(&self, stream: &[u8], group: &[u8], options: Seek) -> impl Question<Sought> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.seek(key, &group, &options))
+        self.about_group(stream, group, move |core, key, group| core.seek(key, group, &options))
     }
 
     fn making_consumer(&self, stream: &[u8], group: &[u8], name: &[u8]) -> impl Question<bool> + use<> {
-        let (group, name) = (group.to_vec(), name.to_vec());
-        self.about(stream, move |core, key| core.consumer_create(key, &group, &name).map_err(no_group))
+        let name = name.to_vec();
+        self.about_group(stream, group, move |core, key, group| {
+            core.consumer_create(key, group, &name).map_err(no_group)
+        })
     }
 
     fn listing_consumers(&self, stream: &[u8], group: &[u8]) -> impl Question<Vec<ConsumerInfo>> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| {
+        self.about_group(stream, group, move |core, key, group| {
             let now = core.steady().0;
-            let consumers = core.consumers_info(key, &group).map_err(no_group)?;
+            let consumers = core.consumers_info(key, group).map_err(no_group)?;
             let info = |consumer: crate::api::ConsumerInfo| ConsumerInfo {
                 name: consumer.name.into_vec(),
                 pending: consumer.pending,
@@ -92,13 +87,12 @@ impl Namespace {
         name: &[u8],
         fate: PendingFate,
     ) -> impl Question<u64> + use<> {
-        let (group, name) = (group.to_vec(), name.to_vec());
-        self.about(stream, move |core, key| core.remove_consumer(key, &group, &name, fate))
+        let name = name.to_vec();
+        self.about_group(stream, group, move |core, key, group| core.remove_consumer(key, group, &name, fate))
     }
 
     fn measuring(&self, stream: &[u8], group: &[u8]) -> impl Question<Lag> + use<> {
-        let group = group.to_vec();
-        self.about(stream, move |core, key| core.lag(key, &group))
+        self.about_group(stream, group, move |core, key, group| core.lag(key, group))
     }
 
     // ---- synchronous calls -------------------------------------------------------------------------------------
