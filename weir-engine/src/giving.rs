@@ -4,7 +4,8 @@
 //! dead letter. Everything one request changes is one transaction of the log.
 //!
 //! A group that does not see everything, or is ordered by a key, looks at the fields of what is new. It goes as far as
-//! it takes to find something; what it has looked at stays looked at, also when the request has to be asked again.
+//! it takes to find something, in slices: what one slice has passed over stays passed over when the next one is asked
+//! for.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -85,31 +86,44 @@ impl Core {
             return Ok(ReadOutcome { retry_at: self.pause_end(found, at), ..ReadOutcome::default() });
         }
         self.group_mut(found, at).pending.ripen(now);
-        let given = match read.source {
-            GroupSource::New => self.give_new(key, read, (found, at), read.count)?,
-            GroupSource::History { after } => {
-                let ids = self.own_rows(found, at, read, after);
-                self.give_rows(key, read, (found, at), ids.into_iter())?
-            }
-            GroupSource::Reclaimed { idle_min } => self.give_reclaimed(key, read, (found, at), idle_min)?,
-            GroupSource::Available { idle_min } => {
-                let mut given = self.give_reclaimed(key, read, (found, at), idle_min)?;
-                let left = read.count.saturating_sub(given.len() as u64);
-                match self.give_new(key, read, (found, at), left) {
-                    Ok(new) => given.extend(new),
-                    Err(halt) if given.is_empty() => return Err(halt),
-                    // What was given has to reach the consumer; asked again, it is told why there is no more.
-                    Err(_) => {}
-                }
-                given
-            }
-        };
+        self.tie();
+        let given = self.give_from(key, read, (found, at));
+        self.untie();
+        let given = given?;
         if given.is_empty() {
             let retry_at = self.next_chance(found, at, read.source);
             return Ok(ReadOutcome { retry_at, ..ReadOutcome::default() });
         }
         let entries = Entries::Given(given);
         Ok(ReadOutcome { streams: vec![StreamEntries { stream: 0, entries }], retry_at: None })
+    }
+
+    fn give_from(
+        &mut self,
+        key: KeyRef<'_>,
+        read: &ReadSource,
+        (found, at): (Found, GroupRef),
+    ) -> Result<Vec<Given>, Halt> {
+        let idle_min = match read.source {
+            GroupSource::New => return self.give_new(key, read, (found, at), read.count),
+            GroupSource::History { after } => {
+                let rows = self.own_rows(found, at, read, after);
+                return self.give_rows(key, read, (found, at), rows.into_iter());
+            }
+            GroupSource::Reclaimed { idle_min } => {
+                return self.give_reclaimed(key, read, (found, at), idle_min);
+            }
+            GroupSource::Available { idle_min } => idle_min,
+        };
+        let mut given = self.give_reclaimed(key, read, (found, at), idle_min)?;
+        let left = read.count.saturating_sub(given.len() as u64);
+        match self.give_new(key, read, (found, at), left) {
+            Ok(new) => given.extend(new),
+            Err(halt) if given.is_empty() => return Err(halt),
+            // What was given has to reach the consumer; asked again, it is told why there is no more.
+            Err(_) => {}
+        }
+        Ok(given)
     }
 
     /// Gives a consumer named entries that are pending, as far as it may have them.
@@ -181,7 +195,7 @@ impl Core {
         }
     }
 
-    /// Whether entries may be taken over; not while the group is paused. The consumer comes to be in any case.
+    /// Whether entries may be taken over; not while the group is paused, but the consumer comes to be.
     fn may_claim(
         &mut self,
         key: KeyRef<'_>,
@@ -191,10 +205,13 @@ impl Core {
         self.check_consumer(self.group(found, at), &read.consumer)?;
         self.check_writable(false)?;
         let now = self.steady().0;
-        let consumer = self.consumer_or_new(key, found, at, &read.consumer);
-        self.touch_consumer(&Place { found, at, consumer }, false);
         self.group_mut(found, at).pending.ripen(now);
-        Ok(!self.is_paused(found, at))
+        if self.is_paused(found, at) {
+            let consumer = self.consumer_or_new(key, found, at, &read.consumer);
+            self.touch_consumer(&Place { found, at, consumer }, false);
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     // ---- rows --------------------------------------------------------------------------------------------------
@@ -351,6 +368,50 @@ impl Core {
         }
     }
 
+    /// Makes dead letters of those rows that were given out too often: before a Redis command would give them to
+    /// somebody.
+    pub(crate) fn bury_spent(
+        &mut self,
+        key: KeyRef<'_>,
+        (found, at): (Found, GroupRef),
+        ids: &[EntryId],
+    ) -> Result<(), Halt> {
+        let group = self.group(found, at);
+        let Some(most) = group.policy().map(|policy| i64::from(policy.deliveries_max)) else { return Ok(()) };
+        let spent: Vec<EntryId> = ids
+            .iter()
+            .filter(|id| group.pending.get(**id).is_some_and(|row| row.deliveries >= most))
+            .copied()
+            .collect();
+        if spent.is_empty() {
+            return Ok(());
+        }
+        let name = group.name.clone();
+        let before = self.blocks.read_on_the_spot(true);
+        let buried = self.bury_all(key, (found, at), &name, &spent);
+        self.blocks.read_on_the_spot(before);
+        buried
+    }
+
+    fn bury_all(
+        &mut self,
+        key: KeyRef<'_>,
+        (found, at): (Found, GroupRef),
+        group: &[u8],
+        spent: &[EntryId],
+    ) -> Result<(), Halt> {
+        let mut entries = self.locate(found, spent)?;
+        entries.retain(|entry| !entry.is_gone());
+        let Some(letters) = self.letters_for(key, group, &entries)? else { return Ok(()) };
+        for entry in entries {
+            let (class, reason) = (Failure::DELIVERIES.to_vec(), Failure::DELIVERIES_REASON.to_vec());
+            let last = Failure { class, reason, at: self.steady() };
+            let failures = self.group(found, at).pending.extra(entry.id).failures;
+            self.bury((key, found, at), &letters, entry.id, (entry, failures, last))?;
+        }
+        Ok(())
+    }
+
     // ---- what is new -------------------------------------------------------------------------------------------
 
     fn give_new(
@@ -367,13 +428,22 @@ impl Core {
             // So that what is cold shows before anything is changed.
             self.entries_after(found, last, most)?;
         }
-        self.tie();
-        let consumer = self.consumer_or_new(key, found, at, &read.consumer);
-        let place = Place { found, at, consumer };
+        let place = match self.group(found, at).consumer_no(&read.consumer) {
+            Some(consumer) => Place { found, at, consumer },
+            None if is_chosen => {
+                // The same, before the consumer comes to be.
+                let look = self.look(found, at, false, most)?;
+                match look.halt {
+                    Some(halt @ Halt::Cold(Cold::Index(_) | Cold::Unwritten)) if look.given.is_empty() => {
+                        return Err(halt);
+                    }
+                    _ => Place { found, at, consumer: self.consumer_or_new(key, found, at, &read.consumer) },
+                }
+            }
+            None => Place { found, at, consumer: self.consumer_or_new(key, found, at, &read.consumer) },
+        };
         let mut budget = Budget::new(&ReadLimits::default(), usize::MAX);
-        let refs = self.deliver_new(&place, false, most, &mut budget);
-        self.untie();
-        let refs = refs?;
+        let refs = self.deliver_new(&place, false, most, &mut budget)?;
         Ok(refs.into_iter().map(|entry| self.given(&place, entry)).collect())
     }
 
@@ -384,7 +454,11 @@ impl Core {
         noack: bool,
         most: u64,
     ) -> Result<Vec<EntryRef>, Halt> {
-        let look = self.look(place.found, place.at, noack, most)?;
+        let mut look = self.look(place.found, place.at, noack, most)?;
+        if look.given.is_empty() && !matches!(look.halt, None | Some(Halt::Cold(Cold::Again))) {
+            // Asked again it looks again, at little more: one request changes something once.
+            return Err(look.halt.take().expect("matched above"));
+        }
         let group = self.group(place.found, place.at);
         let (mut last, mut read) = (group.last_id, group.entries_read);
         let (mut rows, mut passed) = (look.rows.iter().copied().peekable(), look.passed);

@@ -312,6 +312,40 @@ impl Core {
     /// consumer too many, or force would make more entries pending than a group may have.
     pub fn claim(&mut self, key: KeyRef<'_>, request: &Claim<'_>) -> Result<Vec<EntryRef>, Halt> {
         let (found, at) = self.find_group(key, request.group)?;
+        let now = self.steady().0;
+        self.group_mut(found, at).pending.ripen(now);
+        if self.group(found, at).charter.is_none() {
+            return self.claim_by(key, (found, at), request);
+        }
+        if self.is_paused(found, at) {
+            return Ok(Vec::new());
+        }
+        self.locate(found, request.ids)?;
+        self.tie();
+        let free = self.free_rows(found, at, request.ids, request.idle_min);
+        let buried = self.bury_spent(key, (found, at), &free);
+        let claimed = buried.and_then(|()| self.claim_by(key, (found, at), request));
+        self.untie();
+        self.signal_if_keyed(key, found, at);
+        claimed
+    }
+
+    /// Those of some rows that may be claimed.
+    fn free_rows(&self, found: Found, at: GroupRef, ids: &[EntryId], idle_min: u64) -> Vec<EntryId> {
+        let (group, now) = (self.group(found, at), self.steady().0);
+        let is_free = |row: &PendingEntry| match row.idle(now) {
+            Some(idle) => idle >= idle_min,
+            None => group.pending.is_ready(row.id),
+        };
+        ids.iter().copied().filter(|id| group.pending.get(*id).as_ref().is_some_and(is_free)).collect()
+    }
+
+    fn claim_by(
+        &mut self,
+        key: KeyRef<'_>,
+        (found, at): (Found, GroupRef),
+        request: &Claim<'_>,
+    ) -> Result<Vec<EntryRef>, Halt> {
         let places = self.locate(found, request.ids)?;
         let group = self.group(found, at);
         self.check_consumer(group, request.consumer)?;
@@ -385,6 +419,31 @@ impl Core {
     /// [`ErrorKind::NoSuchGroup`], [`ErrorKind::WrongType`].
     pub fn auto_claim(&mut self, key: KeyRef<'_>, request: &AutoClaim<'_>) -> Result<AutoClaimed, Halt> {
         let (found, at) = self.find_group(key, request.group)?;
+        let now = self.steady().0;
+        self.group_mut(found, at).pending.ripen(now);
+        if self.group(found, at).charter.is_none() {
+            return self.auto_claim_by(key, (found, at), request);
+        }
+        if self.is_paused(found, at) {
+            return Ok(AutoClaimed::default());
+        }
+        let (answer, rows) = self.plan_auto_claim(found, at, request)?;
+        let ids: Vec<EntryId> = rows.iter().map(|row| row.id).collect();
+        drop(answer);
+        self.tie();
+        let buried = self.bury_spent(key, (found, at), &ids);
+        let claimed = buried.and_then(|()| self.auto_claim_by(key, (found, at), request));
+        self.untie();
+        self.signal_if_keyed(key, found, at);
+        claimed
+    }
+
+    fn auto_claim_by(
+        &mut self,
+        key: KeyRef<'_>,
+        (found, at): (Found, GroupRef),
+        request: &AutoClaim<'_>,
+    ) -> Result<AutoClaimed, Halt> {
         self.check_consumer(self.group(found, at), request.consumer)?;
         let (answer, rows) = self.plan_auto_claim(found, at, request)?;
         self.check_writable(false)?;

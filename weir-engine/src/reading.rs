@@ -339,6 +339,9 @@ impl Core {
             self.touch_consumer(&place, false);
             return Ok((None, self.pause_end(found, at)));
         }
+        if self.group(found, at).policy().is_some() {
+            self.bury_spent_of(key, &place, *from, *claim, budget.next_stream())?;
+        }
         match (from, *claim) {
             (GroupReadFrom::History(after), _) => {
                 *claim = None;
@@ -354,6 +357,28 @@ impl Core {
                 Ok(((!given.is_empty()).then_some(Entries::Claimed(given)), retry_at))
             }
         }
+    }
+
+    /// Makes dead letters of what a read would give out once too often.
+    fn bury_spent_of(
+        &mut self,
+        key: KeyRef<'_>,
+        place: &Place,
+        from: GroupReadFrom,
+        claim: Option<u64>,
+        most: u64,
+    ) -> Result<(), Halt> {
+        let Place { found, at, consumer } = *place;
+        let ids: Vec<EntryId> = match (from, claim) {
+            (GroupReadFrom::History(after), _) => own_after(self.group(found, at), consumer, after, most),
+            (GroupReadFrom::New, None) => return Ok(()),
+            (GroupReadFrom::New, Some(idle_min)) => {
+                self.group_mut(found, at).pending.index_times();
+                let (rows, _) = self.claimable(found, at, idle_min, most)?;
+                rows.iter().map(|(row, _)| row.id).collect()
+            }
+        };
+        self.bury_spent(key, (found, at), &ids)
     }
 
     /// The consumer's own pending entries, counted as delivered once more.

@@ -6,6 +6,7 @@ mod background;
 mod cold;
 mod concurrent;
 mod damage;
+mod deliveries;
 mod examples;
 mod faults;
 mod fuzzy;
