@@ -92,7 +92,8 @@ fn consumer_process() {
             async move {
                 note(&handled, order.id());
                 // A database that waits for its lock must not keep the thread that extends leases.
-                let charged = tokio::task::spawn_blocking(move || charge(&mut ledger.lock().unwrap(), &order));
+                let charged =
+                    tokio::task::spawn_blocking(move || charge(&mut ledger.lock().unwrap(), &order));
                 match charged.await.unwrap() {
                     Ok(()) => Outcome::Done,
                     Err(error) => Outcome::retry(error.to_string()),
