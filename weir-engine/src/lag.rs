@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_core::{ErrorKind, Lag, dead_letters_of};
+use weir_core::{EntryId, ErrorKind, Lag, dead_letters_of};
 
 use crate::api::{Halt, KeyRef};
 use crate::block::Located;
@@ -169,6 +169,25 @@ impl Core {
         pending.longest_idle().next().map(|row| row.time)
     }
 
+    /// The first waiting row whose entry is there: rows outlive their entries.
+    fn first_waiting_from(
+        &self,
+        stream: &Stream,
+        group: &Group,
+        first: EntryId,
+    ) -> Result<Option<Located>, Halt> {
+        if let Some(entry) = stream.find(&self.blocks, first)? {
+            return Ok(Some(entry));
+        }
+        let rows = group.pending.from(first).take(LOOKED_THROUGH_MAX);
+        for row in rows.filter(|row| group.pending.extra(row.id).waiting) {
+            if let Some(entry) = stream.find(&self.blocks, row.id)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
     /// When the oldest undelivered entry was appended, in milliseconds since the epoch.
     fn oldest_undelivered(&self, found: Found, group: &Group, filtered: bool) -> Result<Option<u64>, Halt> {
         let stream = self.stream(found);
@@ -177,8 +196,7 @@ impl Core {
             false => stream.live_above(&self.blocks, group.last_id)?,
         };
         let waiting = match group.pending.first_waiting() {
-            // Rows outlive their entries.
-            Some(id) => stream.find(&self.blocks, id)?,
+            Some(id) => self.first_waiting_from(stream, group, id)?,
             None => None,
         };
         let oldest: Option<Located> = [next, waiting].into_iter().flatten().min_by_key(|entry| entry.pos);

@@ -39,13 +39,20 @@ enum Fate {
 #[derive(Default)]
 struct Run {
     acknowledged: Vec<EntryId>,
+    /// The highest of these.
+    highest: Option<EntryId>,
     extended: Vec<EntryId>,
 }
 
 impl Run {
     fn has_acknowledged(&self, id: EntryId) -> bool {
         // Ascending IDs, the usual case, need no search.
-        self.acknowledged.last().is_some_and(|last| id <= *last) && self.acknowledged.contains(&id)
+        self.highest.is_some_and(|highest| id <= highest) && self.acknowledged.contains(&id)
+    }
+
+    fn acknowledge(&mut self, id: EntryId) {
+        self.acknowledged.push(id);
+        self.highest = self.highest.max(Some(id));
     }
 }
 
@@ -105,7 +112,7 @@ impl Core {
             }
             answers.push(match fate {
                 Fate::Acknowledge => {
-                    run.acknowledged.push(settle.id);
+                    run.acknowledge(settle.id);
                     Settled::Done
                 }
                 Fate::Extend => {
@@ -139,6 +146,7 @@ impl Core {
     fn write_run(&mut self, found: Found, at: GroupRef, run: &mut Run) {
         self.drained(found, at, run.acknowledged.len() as u64);
         self.acknowledge(found, at, std::mem::take(&mut run.acknowledged));
+        run.highest = None;
         let (extended, time) = (std::mem::take(&mut run.extended), self.steady().0);
         for part in extended.chunks(ROWS_PER_RECORD) {
             self.commit_to(found, &Record::Extend { at, time, ids: part.to_vec() });

@@ -25,6 +25,7 @@ impl Core {
         name: &[u8],
         options: &CreateGroup,
     ) -> Result<Created, Halt> {
+        options.policy.check()?;
         if let Some(found) = self.find_stream(key)?
             && let Some(group) = self.stream(found).group(name)
         {

@@ -394,6 +394,7 @@ pub struct Purge {
 ///
 /// Wherever an entry would be given to somebody: when its row counts [`Policy::deliveries_max`] deliveries already, it
 /// becomes a dead letter of class [`Failure::DELIVERIES`] instead; when the entry is gone, its row is dropped instead.
+/// What becomes ready by that, since it waited for their key, comes with the next read.
 pub trait Deliveries: Send + Sync {
     /// Gives a consumer entries, which it has pending afterwards. Waits for the first when there is none; it also ends
     /// when an entry becomes ready, its delay is over, its lease is over or a pause ends. A paused group gives nothing,

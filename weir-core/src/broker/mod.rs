@@ -14,7 +14,8 @@
 //! Beside the kinds that a method names, every method may answer [`ErrorKind::Closed`], [`ErrorKind::Faulted`] (what
 //! was asked may be lost at a restart), [`ErrorKind::Io`], [`ErrorKind::Corrupt`], [`ErrorKind::Invalid`],
 //! [`ErrorKind::Unavailable`] (an engine behind a network cannot be reached), [`ErrorKind::Denied`] and, when a name is
-//! longer than allowed or too much waits already, [`ErrorKind::LimitReached`]. What is refused has changed nothing;
+//! longer than allowed or too much waits already, [`ErrorKind::LimitReached`]. When several things are wrong, it names
+//! any of them. What is refused has changed nothing;
 //! after `Faulted`, `Io`, `Corrupt` or `Unavailable` the change may have happened, and only its answer is missing.
 //!
 //! An error about a group names it and its stream: [`crate::Error::about_group`].

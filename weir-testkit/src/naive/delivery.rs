@@ -160,7 +160,7 @@ impl Space {
         Ok(Look { found, due })
     }
 
-    /// Gives what is ready, then what was held for long enough before that.
+    /// Gives what is ready, then what is held for long enough. What becomes ready meanwhile comes with the next read.
     fn give_reclaimed(
         &mut self,
         who: Who<'_>,
@@ -171,15 +171,10 @@ impl Space {
         let now = self.now.steady;
         let (_, of) = self.group(who.0, who.1)?;
         let idle_min = millis(idle_min.unwrap_or(of.policy.lease));
+        let ready = of.rows.iter().filter(|(_, row)| row.state(now) == PendingState::Ready);
         let idle = of.rows.iter().filter(|(_, row)| row.idle(now) >= Some(idle_min));
-        let idle: Vec<_> = idle.map(|(id, _)| *id).collect();
-        while (found.len() as u64) < count {
-            let (_, of) = self.group(who.0, who.1)?;
-            let ready = of.rows.iter().find(|(_, row)| row.state(now) == PendingState::Ready);
-            let Some(id) = ready.map(|(id, _)| *id) else { break };
-            self.give_to(who, id, found)?;
-        }
-        for id in idle {
+        let ids: Vec<_> = ready.chain(idle).map(|(id, _)| *id).collect();
+        for id in ids {
             if (found.len() as u64) < count {
                 self.give_to(who, id, found)?;
             }
@@ -263,14 +258,12 @@ impl Space {
         let now = self.now.steady;
         let of = self.group_mut(stream, group)?;
         of.consumers.insert(consumer.clone(), now);
-        let mut ids = ids.clone();
+        let mut ids: Vec<_> = ids.iter().copied().filter(|id| of.may_claim(*id, *idle_min, now)).collect();
         ids.sort_unstable();
         ids.dedup();
         let mut found = Vec::new();
         for id in ids {
-            if self.group(stream, group)?.1.may_claim(id, *idle_min, now) {
-                self.give_to((stream, group, consumer), id, &mut found)?;
-            }
+            self.give_to((stream, group, consumer), id, &mut found)?;
         }
         Ok(found)
     }
@@ -285,16 +278,14 @@ impl Space {
         if of.is_paused(now) {
             return Ok(claimed);
         }
-        let mut next = Some(*start);
-        while let Some(from) = next {
-            let (_, of) = self.group(stream, group)?;
-            let Some(id) = of.rows.range(from..).next().map(|(id, _)| *id) else { break };
+        let rows: Vec<_> =
+            of.rows.range(*start..).map(|(id, _)| (*id, of.may_claim(*id, *idle_min, now))).collect();
+        for (id, may_have) in rows {
             if claimed.deliveries.len() as u64 >= *count {
                 claimed.cursor = id;
                 break;
             }
-            next = id.next();
-            if !of.may_claim(id, *idle_min, now) {
+            if !may_have {
                 continue;
             }
             match self.give((stream, group, consumer), id)? {

@@ -57,7 +57,11 @@ impl Space {
     pub(super) fn enforce_retention(&mut self, name: &[u8]) {
         let now = self.append_time();
         let Some(stream) = self.streams.get_mut(name) else { return };
-        let Some(retention) = stream.retention else { return };
+        let Some(retention) = stream.retention else {
+            // Without limits nothing is beyond them, and nothing is held.
+            stream.alerts = 0;
+            return;
+        };
         let mut lost = Vec::new();
         let held = loop {
             let beyond = stream.beyond_limits(&retention, now);

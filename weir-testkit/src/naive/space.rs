@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weir_core::{
-    Entry, EntryId, Error, ErrorKind, Failure, Fields, GroupOrigin, PendingState, Policy, Retention,
-    Timestamp, Token, first_value,
+    Entry, EntryId, Error, Failure, Fields, GroupOrigin, PendingState, Policy, Retention, Timestamp, Token,
+    first_value,
 };
 
 use super::time::Now;

@@ -135,6 +135,8 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
         Op::DeleteStream { stream } => {
             let there_was = broker.delete_stream(&names.stream(*stream)).await?;
             book.forget(*stream);
+            // A stream of the same name is to have other IDs, so that what is left of this one can be told apart.
+            tokio::time::sleep(Duration::from_millis(2)).await;
             format!("{there_was}")
         }
         Op::DeleteEntries { stream, ids } => {

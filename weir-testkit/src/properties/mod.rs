@@ -7,6 +7,8 @@
 //!
 //! A sequence depends on its seed alone; one that parts the brokers is made as short as possible before it is reported.
 //!
+//! Brokers have to be on real time, and the runtime needs timers.
+//!
 //! Touches no stream whose name does not begin with its prefix, and deletes those it made.
 
 mod apply;

@@ -95,8 +95,16 @@ impl fmt::Display for Difference {
         for op in &self.ops {
             writeln!(f, "  {op:?}")?;
         }
-        for (name, reply) in &self.replies {
-            writeln!(f, "{name}:\n  {reply}")?;
+        // Of long replies, only the lines in which they differ.
+        let lines: Vec<Vec<&str>> = self.replies.iter().map(|(_, reply)| reply.lines().collect()).collect();
+        let differs = |nth: usize| lines.iter().any(|own| own.get(nth) != lines[0].get(nth));
+        for ((name, _), own) in self.replies.iter().zip(&lines) {
+            writeln!(f, "{name}:")?;
+            for (_, line) in
+                own.iter().enumerate().filter(|(nth, line)| differs(*nth) || line.contains("WRONG"))
+            {
+                writeln!(f, "  {}", line.trim_start())?;
+            }
         }
         Ok(())
     }
@@ -170,7 +178,7 @@ async fn trial(
         }
         summary.operations += 1;
         summary.replies += u64::from(!replies[0].starts_with("error"));
-        let is_same = replies.iter().all(|reply| *reply == replies[0]);
+        let is_same = replies.iter().all(|reply| is_same_reply(reply, &replies[0]));
         let is_wrong = replies.iter().any(|reply| reply.contains("WRONG") || reply.contains("broken:"));
         if !is_same || is_wrong {
             let named = contenders.iter().map(|contender| contender.name.clone());
@@ -182,6 +190,13 @@ async fn trial(
         clean_up(&*contender.broker, &names).await;
     }
     parted
+}
+
+/// When several things are wrong with what is asked, a broker may name any of them.
+fn is_same_reply(one: &str, other: &str) -> bool {
+    let is_refused = |reply: &str| reply.starts_with("error: ");
+    let is_invalid = |reply: &str| reply == "error: invalid";
+    one == other || (is_refused(one) && is_refused(other) && (is_invalid(one) || is_invalid(other)))
 }
 
 async fn clean_up(broker: &dyn Broker, names: &Names) {

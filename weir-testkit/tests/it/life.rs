@@ -17,19 +17,19 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let disk = Arc::new(MemoryDisk::new());
-        let engine = open(disk.clone(), clock.clone()).unwrap();
+        let engine = open(disk.clone(), clock.clone()).expect("memory has no faults");
         Self { clock, now: Mutex::new((disk, engine)), restarts: AtomicU64::new(0) }
     }
 
     pub(crate) fn broker(&self) -> Result<Arc<dyn Broker>, Error> {
-        Ok(Arc::new(self.now.lock().unwrap().1.namespace("default")?))
+        Ok(Arc::new(self.now.lock().expect("no test goes on after a panic").1.namespace("default")?))
     }
 
     /// Every other time it is closed in peace, the other times killed: it finds what it had handed to the system.
     pub(crate) fn restart(&self) -> Result<Arc<dyn Broker>, Error> {
         {
-            let mut now = self.now.lock().unwrap();
-            let is_killed = self.restarts.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+            let mut now = self.now.lock().expect("no test goes on after a panic");
+            let is_killed = self.restarts.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
             let left = if is_killed { Arc::new(copy(&now.0)) } else { now.0.clone() };
             now.1.close()?;
             *now = (left.clone(), open(left, self.clock.clone())?);
@@ -50,15 +50,22 @@ fn copy(disk: &MemoryDisk) -> MemoryDisk {
 }
 
 fn copy_folder(from: &MemoryDisk, to: &MemoryDisk, folder: &str) {
-    to.create_dir(folder).unwrap();
-    for name in from.list(folder).unwrap() {
+    to.create_dir(folder).expect("memory has no faults");
+    for name in from.list(folder).expect("memory has no faults") {
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         let Ok(file) = from.open(&path, Open::Read) else {
             copy_folder(from, to, &path);
             continue;
         };
-        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
-        weir_log::read_full(&*file, &mut bytes, 0).unwrap();
-        to.open(&path, Open::Create).unwrap().write_at(&bytes, 0).unwrap();
+        let mut bytes = vec![
+            0;
+            usize::try_from(file.len().expect("memory has no faults"))
+                .expect("memory has no faults")
+        ];
+        weir_log::read_full(&*file, &mut bytes, 0).expect("memory has no faults");
+        to.open(&path, Open::Create)
+            .expect("memory has no faults")
+            .write_at(&bytes, 0)
+            .expect("memory has no faults");
     }
 }

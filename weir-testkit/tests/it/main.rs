@@ -4,5 +4,6 @@ mod conformance;
 mod differential;
 mod life;
 mod newest_surface;
+mod parted;
 mod properties;
 mod simulation;

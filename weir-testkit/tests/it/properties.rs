@@ -10,11 +10,11 @@ use weir_testkit::properties::{Contender, RunOptions, Summary, run};
 
 use crate::life::Life;
 
-fn model() -> Contender {
-    Contender { name: "model".into(), broker: Arc::new(TestBroker::manual()), restart: None }
+pub(crate) fn model() -> Contender {
+    Contender { name: "model".into(), broker: Arc::new(TestBroker::new()), restart: None }
 }
 
-fn embedded() -> Contender {
+pub(crate) fn embedded() -> Contender {
     let life = Arc::new(Life::new(Arc::new(SystemClock::new())));
     let broker = life.broker().unwrap();
     let restart = move || -> BoxFuture<'static, Arc<dyn Broker>> {
@@ -35,7 +35,7 @@ fn options(sequences: u64) -> RunOptions {
     RunOptions { seed, sequences, length: length as usize, ..RunOptions::default() }
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -66,7 +66,6 @@ fn lag_of_the_model_is_what_a_recount_finds() {
 }
 
 #[test]
-#[ignore = "not all verbs are there yet"]
 fn the_model_and_the_embedded_engine_agree() {
     check(vec![model(), embedded()], options(sequences(200, 10_000)));
 }

@@ -1,0 +1,88 @@
+//! Sequences that once parted two brokers, shortened.
+
+use std::time::Duration;
+
+use weir_core::{Backoff, Expected, Policy};
+use weir_testkit::properties::op::{
+    DeadLetterRef, Fate, FieldList, GroupNo, IdRef, Op, Origin, PolicyRef, Source, TokenRef,
+};
+use weir_testkit::properties::replay;
+
+use crate::properties::{embedded, model, runtime};
+
+const GROUP: GroupNo = (0, 0);
+
+fn check(ops: Vec<Op>) {
+    let mut contenders = vec![model(), embedded()];
+    let replayed = runtime().block_on(replay(&mut contenders, "parted", &ops));
+    if let Err(difference) = replayed {
+        panic!("{difference}");
+    }
+}
+
+fn group(policy: Policy) -> Op {
+    let policy = PolicyRef { policy, dead_letter: DeadLetterRef::Default };
+    Op::CreateGroup { group: GROUP, origin: Origin::Beginning, policy }
+}
+
+/// Entries 1-0, 2-0 … with these fields.
+fn batch(entries: &[FieldList]) -> Op {
+    let numbered = entries.iter().zip(1..);
+    let entries = numbered.map(|(fields, ms)| (Some(IdRef::Small(ms, 0)), None, fields.clone())).collect();
+    Op::Batch { stream: 0, entries, producer: None, expected: Expected::Any }
+}
+
+fn read(count: u64) -> Op {
+    Op::ReadGroup { group: GROUP, consumer: 0, source: Source::New, count, while_paused: false }
+}
+
+fn any(id: u64, fate: Fate) -> (IdRef, TokenRef, Fate) {
+    (IdRef::Small(id, 0), TokenRef::None, fate)
+}
+
+#[test]
+fn an_entry_is_acknowledged_once_in_a_batch_whatever_the_order() {
+    let entry = || vec![("type", "placed")];
+    check(vec![
+        group(Policy::recommended()),
+        batch(&[entry(), entry(), entry()]),
+        read(3),
+        Op::Settle { group: GROUP, each: [3, 1, 3].map(|id| any(id, Fate::Ack)).to_vec() },
+        Op::Look,
+    ]);
+}
+
+#[test]
+fn lag_knows_how_old_what_waits_is_though_the_first_that_waits_was_deleted() {
+    let entry = || vec![("key", "x")];
+    check(vec![
+        group(Policy { key: Some(b"key".to_vec()), ..Policy::recommended() }),
+        batch(&[entry(), entry(), entry()]),
+        read(3),
+        Op::DeleteEntries { stream: 0, ids: vec![IdRef::Small(2, 0)] },
+        Op::Look,
+    ]);
+}
+
+#[test]
+fn what_waits_behind_an_entry_that_is_gone_comes_with_the_next_read() {
+    let entry = || vec![("key", "x")];
+    let policy = Policy { key: Some(b"key".to_vec()), ..Policy::recommended() };
+    let available = || Op::ReadGroup {
+        group: GROUP,
+        consumer: 0,
+        source: Source::Available(Some(Duration::from_secs(3_600))),
+        count: 5,
+        while_paused: false,
+    };
+    check(vec![
+        group(Policy { backoff: Backoff::List(vec![Duration::ZERO]), ..policy }),
+        batch(&[entry(), entry()]),
+        read(2),
+        Op::Settle { group: GROUP, each: vec![any(1, Fate::Release(None))] },
+        Op::DeleteEntries { stream: 0, ids: vec![IdRef::Small(1, 0)] },
+        available(),
+        available(),
+        Op::Look,
+    ]);
+}
