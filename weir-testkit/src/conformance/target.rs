@@ -52,14 +52,29 @@ pub trait Stage: Send + Sync {
 pub struct RealTime {
     name: String,
     profiles: Vec<Profile>,
-    broker: Arc<dyn Broker>,
-    clock: Arc<SystemClock>,
+    shared: Arc<SharedStage>,
 }
 
 impl RealTime {
     /// A target that plays all cases on one broker.
     pub fn new(name: impl Into<String>, profiles: Vec<Profile>, broker: Arc<dyn Broker>) -> Self {
-        Self { name: name.into(), profiles, broker, clock: Arc::new(SystemClock::new()) }
+        let shared =
+            SharedStage { broker, clock: SystemClock::new(), restarts: Restarts::default(), kill: None };
+        Self { name: name.into(), profiles, shared: Arc::new(shared) }
+    }
+
+    /// The same, where `kill` kills what is behind the broker and starts it again; the broker finds it by itself. It is
+    /// durable then.
+    pub fn restartable(
+        name: impl Into<String>,
+        mut profiles: Vec<Profile>,
+        broker: Arc<dyn Broker>,
+        kill: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        profiles.push(Profile::Durable);
+        let (clock, restarts) = (SystemClock::new(), Restarts::default());
+        let shared = SharedStage { broker, clock, restarts, kill: Some(Arc::new(kill)) };
+        Self { name: name.into(), profiles, shared: Arc::new(shared) }
     }
 }
 
@@ -82,27 +97,67 @@ impl Target for RealTime {
     }
 
     fn stage(&self) -> StageFuture<'_, Arc<dyn Stage>> {
-        let stage = RealTimeStage { broker: self.broker.clone(), clock: self.clock.clone() };
-        Box::pin(async move { Arc::new(stage) as Arc<dyn Stage> })
+        Box::pin(async move {
+            self.shared.restarts.enter().await;
+            Arc::new(RealTimeStage(self.shared.clone())) as Arc<dyn Stage>
+        })
     }
 }
 
-struct RealTimeStage {
+/// What all cases share that are played on one broker.
+struct SharedStage {
     broker: Arc<dyn Broker>,
-    clock: Arc<SystemClock>,
+    clock: SystemClock,
+    restarts: Restarts,
+    kill: Option<Arc<dyn Fn() -> Result<(), String> + Send + Sync>>,
+}
+
+impl SharedStage {
+    /// How often a broker is asked whether it has found its engine again, and how often before it is given up.
+    const ASK_EVERY: Duration = Duration::from_millis(20);
+    const ASKED_MAX: u32 = 1_500;
+
+    async fn restart(&self) -> Result<(), String> {
+        let kill =
+            self.kill.clone().ok_or("this target cannot be restarted; it must not declare to be durable")?;
+        let killed = tokio::task::spawn_blocking(move || kill()).await;
+        killed.map_err(|error| error.to_string())??;
+        let mut last = String::new();
+        for _ in 0..Self::ASKED_MAX {
+            match self.broker.head(b"is it back").await {
+                Ok(_) => return Ok(()),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(Self::ASK_EVERY).await;
+        }
+        Err(format!("the broker does not find it again: {last}"))
+    }
+}
+
+/// One case on the shared broker.
+struct RealTimeStage(Arc<SharedStage>);
+
+impl Drop for RealTimeStage {
+    fn drop(&mut self) {
+        self.0.restarts.leave();
+    }
 }
 
 impl Stage for RealTimeStage {
     fn broker(&self) -> Arc<dyn Broker> {
-        self.broker.clone()
+        self.0.broker.clone()
     }
 
     fn now(&self) -> Duration {
-        self.clock.elapsed()
+        self.0.clock.elapsed()
     }
 
     fn advance(&self, by: Duration) -> StageFuture<'_, ()> {
         Box::pin(tokio::time::sleep(by))
+    }
+
+    fn restart(&self) -> StageFuture<'_, Result<(), String>> {
+        Box::pin(self.0.restarts.restart(self.0.restart()))
     }
 }
 

@@ -13,7 +13,9 @@ mod corpora;
 mod dead_letters;
 mod differential;
 mod doctor;
+
 mod documents;
+mod exam;
 mod fake_server;
 mod full_disk;
 mod kills;

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("weir-runtime", &["weir-core"]),
     ("weir-server", &["weir-core", "weir-resp", "weir-engine", "weir-wire"]),
     ("weir-testkit", &["weir-core", "weir-log"]),
-    ("weir-exam", &["weir-core", "weir-testkit", "weir-connect"]),
+    ("weir-exam", &["weir-core", "weir-testkit", "weir-connect", "weir-engine", "weir-log"]),
     (
         "weir",
         &[
