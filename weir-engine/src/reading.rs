@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use weir_core::{EntryId, ErrorKind};
+use weir_core::{EntryId, Error, ErrorKind};
 use weir_log::{Lsn, ReadError};
 
 use crate::ahead::{Colds, Measured, Missing, gather};
@@ -594,8 +594,9 @@ impl Core {
     // ---- groups by name ----------------------------------------------------------------------------------------
 
     pub(crate) fn find_group(&mut self, key: KeyRef<'_>, name: &[u8]) -> Result<(Found, GroupRef), Halt> {
-        let found = self.find_stream(key)?.ok_or(ErrorKind::NoSuchGroup)?;
-        let group = self.stream(found).group(name).ok_or(ErrorKind::NoSuchGroup)?.no;
+        let missing = || Error::no_such_group(key.name, name);
+        let found = self.find_stream(key)?.ok_or_else(missing)?;
+        let group = self.stream(found).group(name).ok_or_else(missing)?.no;
         Ok((found, GroupRef { key: self.key(found).no, group }))
     }
 

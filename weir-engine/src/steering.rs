@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use weir_core::{
-    CreateGroup, Created, ErrorKind, GroupInfo, GroupOrigin, PendingFate, Policy, dead_letters_of,
+    CreateGroup, Created, Error, ErrorKind, GroupInfo, GroupOrigin, PendingFate, Policy, dead_letters_of,
 };
 
 use crate::api::{GroupStart, Halt, KeyRef};
@@ -32,7 +32,7 @@ impl Core {
             let origin = group.charter.as_ref().and_then(|charter| charter.origin);
             return match origin {
                 Some(origin) if origin == options.origin => Ok(Created::Existing),
-                _ => Err(ErrorKind::GroupExists.into()),
+                _ => Err(Error::new(ErrorKind::GroupExists).about_group(key.name, name).into()),
             };
         }
         self.check_policy(key, name, &options.policy)?;

@@ -121,7 +121,8 @@ impl Groups for RedisBroker {
             let request =
                 Request::command("XGROUP").arg("CREATECONSUMER").arg(stream).arg(group).arg(consumer);
             let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await;
-            Ok(reply::int(value.map_err(no_key_is_no_group)?) == Some(1))
+            let value = value.map_err(|error| no_key_is_no_group(error).about_group(stream, group));
+            Ok(reply::int(value?) == Some(1))
         })
     }
 

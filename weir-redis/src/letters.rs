@@ -2,8 +2,8 @@
 
 use redis::Value;
 use weir_core::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetterQuery, Entry, EntryId, Error, ErrorKind, Failure,
-    Filter, Purge, Redrive, Redriven, Timestamp, dead_letters_of,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetterQuery, Entry, EntryId, Error, Failure, Filter,
+    Purge, Redrive, Redriven, Timestamp, dead_letters_of,
 };
 
 use crate::RedisBroker;
@@ -125,7 +125,8 @@ impl RedisBroker {
     /// Where the dead letters of a group are; `None` when it has no policy.
     async fn dead_stream(&self, stream: &[u8], group: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         use weir_core::Groups;
-        let info = self.group_info(stream, group).await?.ok_or(ErrorKind::NoSuchGroup)?;
+        let info = self.group_info(stream, group).await?;
+        let info = info.ok_or_else(|| Error::no_such_group(stream, group))?;
         let Some(policy) = info.policy else { return Ok(None) };
         match policy.dead_letter {
             Some(dead) => Ok(Some(dead)),

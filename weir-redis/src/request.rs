@@ -88,6 +88,17 @@ impl Request {
         };
     }
 
+    /// The group that it is about, if any: it follows its stream, in a script behind the prefix of the side keys.
+    pub(crate) fn group(&self, stream: &[u8]) -> Option<&[u8]> {
+        let behind = usize::from(matches!(self, Self::Scripted { .. }));
+        let mut args = self.command_ref().args_iter().filter_map(|arg| match arg {
+            redis::Arg::Simple(bytes) => Some(bytes),
+            _ => None,
+        });
+        args.find(|arg| *arg == stream)?;
+        args.nth(behind)
+    }
+
     /// What is sent first.
     pub(crate) fn command_ref(&self) -> &Cmd {
         match self {

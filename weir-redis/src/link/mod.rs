@@ -102,7 +102,7 @@ impl Link {
                         continue;
                     }
                     match fate_of(&error) {
-                        Fate::Refused => return Err(refused(error)),
+                        Fate::Refused => return Err(named(refused(error), key, request)),
                         Fate::Unknown if repeat == Repeat::Never => return Err(unavailable(error)),
                         Fate::Later | Fate::Unknown => {
                             self.forget_where();
@@ -287,6 +287,14 @@ impl Link {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names the group, where the error is about one.
+fn named(error: Error, stream: &[u8], request: &Request) -> Error {
+    match request.group(stream) {
+        Some(group) => error.about_group(stream, group),
+        None => error,
     }
 }
 
