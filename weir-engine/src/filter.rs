@@ -226,7 +226,7 @@ impl Core {
                 return Ok(false);
             }
             let (upto, most) = (known.upto, JUDGED_AT_ONCE);
-            let entries = self.stream(found).from_position(&self.blocks, upto, most)?;
+            let entries = self.stream(found).live_entries(&self.blocks, upto, most)?;
             let is_last = (entries.len() as u64) < most;
             let judged = self.judge_slice(found, at, &entries)?;
             if judged < entries.len() {

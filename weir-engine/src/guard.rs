@@ -277,7 +277,7 @@ impl Core {
     fn measure_slice(&mut self, found: Found, retention: &Retention) -> Result<(), Halt> {
         let stream = self.stream(found);
         let Some(from) = stream.unmeasured_from(retention) else { return Ok(()) };
-        let entries = stream.from_position(&self.blocks, from, MEASURED_AT_ONCE)?;
+        let entries = stream.live_entries(&self.blocks, from, MEASURED_AT_ONCE)?;
         if entries.last().is_some_and(|last| last.lsn >= self.log.written()) {
             return Err(Cold::Unwritten.into());
         }

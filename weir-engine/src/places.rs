@@ -59,7 +59,7 @@ impl Stream {
     }
 
     /// Live entries from a position on, at most so many.
-    pub(crate) fn from_position(
+    pub(crate) fn live_entries(
         &self,
         source: &impl BlockSource,
         pos: u64,

@@ -16,6 +16,8 @@ use crate::verbs::House;
 
 const KEY: KeyRef<'_> = KeyRef { ns: NamespaceNo(0), name: b"s" };
 
+const GROUPS: [&str; 3] = ["all", "some", "few"];
+
 /// What is believed of a group.
 #[derive(Debug, Default)]
 struct Believed {
@@ -53,7 +55,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         let house = House::new();
         let mut groups = BTreeMap::new();
-        for name in ["all", "some", "few"] {
+        for name in GROUPS {
             let options = CreateGroup { origin: GroupOrigin::Beginning, policy: policy(name) };
             house.space.create_group(b"s", name.as_bytes(), &options).unwrap();
             groups.insert(name, Believed::default());
@@ -62,7 +64,7 @@ impl Run {
     }
 
     fn group(&mut self) -> &'static str {
-        *self.chance.pick(&["all", "some", "few"])
+        GROUPS[self.chance.below(GROUPS.len() as u64) as usize]
     }
 
     /// An ID that is or was there, mostly.
@@ -79,7 +81,7 @@ impl Run {
             80..86 => {
                 let ids: Vec<EntryId> = (0..self.chance.below(6)).map(|_| self.id()).collect();
                 self.house.space.delete_entries(b"s", &ids).unwrap();
-                ids.iter().for_each(|id| drop(self.entries.remove(id)));
+                self.entries.retain(|id, _| !ids.contains(id));
             }
             86..89 => self.trim(),
             89..92 => self.seek(),
@@ -151,9 +153,9 @@ impl Run {
             own.ready.extend(&ids);
         } else {
             self.house.engine.ask(|turn| turn.ack(KEY, group.as_bytes(), &ids)).unwrap();
-            ids.iter().for_each(|id| drop(own.ready.remove(id)));
+            own.ready.retain(|id| !ids.contains(id));
         }
-        ids.iter().for_each(|id| drop(own.held.remove(id)));
+        own.held.retain(|id| !ids.contains(id));
     }
 
     fn trim(&mut self) {

@@ -285,7 +285,7 @@ fn trims_are_exact() {
             let value = format!("{nth:03}");
             let at = Some(EntryId::new(BEGIN + nth, 0));
             let options = AppendOptions { id: at, ..AppendOptions::default() };
-            house.space.append(b"s", &[(b"type", value[..3].as_bytes())], &options).unwrap();
+            house.space.append(b"s", &[(b"type", &value.as_bytes()[..3])], &options).unwrap();
             house.advance(1);
         }
         let trimmed = house.space.trim(b"s", to).unwrap();
