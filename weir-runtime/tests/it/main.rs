@@ -2,4 +2,5 @@
 
 mod basics;
 mod rules;
+mod traps;
 mod world;
