@@ -12,7 +12,7 @@ use weir_core::{
 
 use crate::groups::{PARKED, check_consumer};
 use crate::link::{Lane, Patience, Repeat};
-use crate::policy::millis;
+use crate::policy::{countable, millis};
 use crate::reply::{self, Row, unexpected};
 use crate::request::{self, Request};
 use crate::{RedisBroker, token};
@@ -33,6 +33,9 @@ impl Deliveries for RedisBroker {
     ) -> BoxFuture<'a, Vec<Settled>> {
         Box::pin(async move {
             settlements.iter().try_for_each(check_settlement)?;
+            if settlements.is_empty() {
+                self.pending_summary(stream, group).await?;
+            }
             let mut settled = Vec::with_capacity(settlements.len());
             for settlements in settlements.chunks(CHUNK) {
                 settled.extend(self.settle_chunk(stream, group, settlements).await?);
@@ -71,7 +74,7 @@ impl Deliveries for RedisBroker {
                 .arg(&options.consumer)
                 .arg(millis(options.idle_min))
                 .arg(options.start.to_string())
-                .arg(options.count);
+                .arg(countable(options.count));
             let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
             let mut row = Row::new(value);
             let deliveries = parse_deliveries(&mut row)?;
@@ -83,7 +86,7 @@ impl Deliveries for RedisBroker {
 
     fn pending_summary<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, PendingSummary> {
         Box::pin(async move {
-            let request = Request::command("XPENDING").arg(stream).arg(group);
+            let request = self.group_script(&request::SUMMARY, stream, group)?;
             let mut row = Row::new(self.ask(stream, &request).await?);
             let count = row.take("a number of rows", reply::uint)?;
             let (first, last) = (reply::id(row.value()), reply::id(row.value()));
@@ -113,7 +116,7 @@ impl Deliveries for RedisBroker {
                 .arg(query.idle_min.map(|idle| millis(idle).to_string()).unwrap_or_default())
                 .arg(query.start.to_string())
                 .arg(query.end.to_string())
-                .arg(query.count);
+                .arg(countable(query.count));
             reply::array(self.ask(stream, &request).await?).into_iter().map(parse_row).collect()
         })
     }
@@ -139,8 +142,8 @@ impl Deliveries for RedisBroker {
                     request.push(row.id.to_string());
                     request.push(row.consumer.as_deref().unwrap_or_default());
                     request.push(millis(row.idle));
-                    request.push(row.deliveries.min(i64::MAX as u64));
-                    request.push(row.failures);
+                    request.push(countable(row.deliveries));
+                    request.push(countable(row.failures));
                     let delay = row.delay.map(|delay| millis(delay).to_string());
                     request.push(delay.unwrap_or_default());
                 }
@@ -221,7 +224,7 @@ impl RedisBroker {
             .group_script(&request::READ, stream, &options.group)?
             .arg(&options.consumer)
             .arg(source)
-            .arg(options.count.min(i64::MAX as u64))
+            .arg(countable(options.count))
             .arg(idle_min)
             .arg(after.to_string())
             .arg(u8::from(options.while_paused)))

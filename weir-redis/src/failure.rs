@@ -55,6 +55,7 @@ pub(crate) fn refused(error: RedisError) -> Error {
         | "UNBLOCKED" => ErrorKind::Unavailable,
         "CROSSSLOT" => ErrorKind::Invalid("the keys are not in one hash slot of the cluster"),
         "WEIRNOTGREATER" => ErrorKind::IdNotGreater { last: first_word(detail).unwrap_or(EntryId::MAX) },
+        "WEIRIDZERO" => ErrorKind::IdZero,
         "WEIREXHAUSTED" => ErrorKind::StreamExhausted,
         "WEIRVERSION" => ErrorKind::VersionMismatch { actual: first_word(detail) },
         "WEIRTAKEN" => ErrorKind::DeadLetterTaken,

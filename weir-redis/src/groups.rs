@@ -70,12 +70,11 @@ impl Groups for RedisBroker {
 
     fn seek<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Seek) -> BoxFuture<'a, Sought> {
         Box::pin(async move {
-            let before = |ms| EntryId::new(ms, 0).previous().unwrap_or(EntryId::MIN);
             let (kind, value) = match options.to {
                 SeekTo::Start => ("id", EntryId::MIN.to_string()),
                 SeekTo::End => ("end", String::new()),
                 SeekTo::After(id) => ("id", id.to_string()),
-                SeekTo::Time(time) => ("id", before(time.0).to_string()),
+                SeekTo::Time(time) => ("time", EntryId::new(time.0, 0).to_string()),
                 SeekTo::Skip(count) => ("skip", count.to_string()),
             };
             let request = self.group_script(&request::SEEK, stream, group)?;
@@ -191,12 +190,12 @@ impl RedisBroker {
             ))
             .with_context(format!("name it {}:something", String::from_utf8_lossy(&slot_name(stream)?))));
         }
-        if let Some(dead) = &policy.dead_letter
-            && is_side_stream(dead)
-            && *dead != dead_letters_of(stream, group)?
-        {
-            return Err(ErrorKind::DeadLetterTaken.into());
-        }
+        // A side stream has a purpose of its own, unless it is the one that the group has anyway.
+        let is_taken = match &policy.dead_letter {
+            Some(dead) => is_side_stream(dead) && *dead != dead_letters_of(stream, group)?,
+            None => false,
+        };
+        request.push(u8::from(is_taken));
         for (name, value) in policy::encode(stream, group, policy)? {
             request.push(name);
             request.push(value);

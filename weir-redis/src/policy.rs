@@ -62,10 +62,17 @@ pub(crate) fn decode(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Policy> {
     })
 }
 
+/// The most that a script counts to: its numbers are floating.
+const EXACT_MAX: u64 = 1 << 53;
+
 /// Whole milliseconds, at most what a script can count.
 pub(crate) fn millis(duration: Duration) -> u64 {
-    const EXACT_MAX: u64 = 1 << 53;
-    u64::try_from(duration.as_millis()).unwrap_or(EXACT_MAX).min(EXACT_MAX)
+    countable(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A count, at most what a script can count.
+pub(crate) fn countable(count: u64) -> u64 {
+    count.min(EXACT_MAX)
 }
 
 fn pair(name: &str, value: impl Into<Vec<u8>>) -> (Vec<u8>, Vec<u8>) {

@@ -44,9 +44,10 @@ scripts! {
     DELETE_CONSUMER = "prelude.lua" "delete_consumer.lua";
     LAG = "prelude.lua" "retention.lua" "lag.lua";
     READ = "prelude.lua" "read.lua";
-    SETTLE = "prelude.lua" "retention.lua" "settle.lua";
+    SETTLE = "prelude.lua" "settle.lua";
     CLAIM = "prelude.lua" "claim.lua";
     AUTO_CLAIM = "prelude.lua" "auto_claim.lua";
+    SUMMARY = "prelude.lua" "summary.lua";
     PENDING = "prelude.lua" "pending.lua";
     RESTORE = "prelude.lua" "restore.lua";
     REDRIVE = "prelude.lua" "redrive.lua";

@@ -11,7 +11,7 @@ use weir_core::{
 };
 
 use crate::link::{Lane, Patience, Repeat};
-use crate::policy::millis;
+use crate::policy::{countable, millis};
 use crate::reply::{self, Row, unexpected};
 use crate::request::{self, Request};
 use crate::{RedisBroker, side_prefix};
@@ -104,7 +104,7 @@ impl Streams for RedisBroker {
     fn trim<'a>(&'a self, stream: &'a [u8], to: TrimTo) -> BoxFuture<'a, Trimmed> {
         Box::pin(async move {
             let (kind, value) = match to {
-                TrimTo::Length(length) => ("length", length.to_string()),
+                TrimTo::Length(length) => ("length", countable(length).to_string()),
                 TrimTo::MinId(id) => ("min", id.to_string()),
                 TrimTo::Bytes(bytes) => ("bytes", bytes.to_string()),
                 TrimTo::Time(time) => ("min", EntryId::new(time.0, 0).to_string()),
@@ -119,6 +119,7 @@ impl Streams for RedisBroker {
 
     fn set_retention<'a>(&'a self, stream: &'a [u8], retention: Option<Retention>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            let kept = if retention.is_some() { "1" } else { "" };
             let Retention { length, bytes, age, hold } = retention.unwrap_or_default();
             if age.is_some_and(|age| age.as_millis() == 0) {
                 return Err(
@@ -133,7 +134,8 @@ impl Streams for RedisBroker {
                 .arg(text(length))
                 .arg(text(bytes))
                 .arg(text(age.map(millis)))
-                .arg(text(hold));
+                .arg(text(hold))
+                .arg(kept);
             self.ask(stream, &request).await.map(drop)
         })
     }
@@ -143,13 +145,12 @@ impl Streams for RedisBroker {
             let there = self.stream_info(stream).await?;
             let (Some(_), Ok(prefix)) = (there, side_prefix(stream)) else { return Ok(None) };
             let key = [&prefix, b"stream".as_slice()].concat();
-            let request = Request::command("HMGET").arg(key).arg(&["length", "bytes", "age", "hold"]);
+            let request = Request::command("HMGET").arg(key).arg(&["length", "bytes", "age", "hold", "kept"]);
             let mut row = Row::new(self.ask(stream, &request).await?);
             let mut limit = || reply::uint(row.value());
             let (length, bytes) = (limit(), limit());
-            let (age, hold) = (limit().map(Duration::from_millis), limit());
-            let is_limited = length.is_some() || bytes.is_some() || age.is_some();
-            Ok(is_limited.then_some(Retention { length, bytes, age, hold }))
+            let (age, hold, kept) = (limit().map(Duration::from_millis), limit(), limit());
+            Ok(kept.map(|_| Retention { length, bytes, age, hold }))
         })
     }
 
@@ -372,9 +373,6 @@ fn check_entries(entries: &[NewEntry<'_>], producer: Option<&[u8]>) -> Result<()
         if entry.fields.len() * 2 > TEXTS_MAX {
             return Err(Error::new(ErrorKind::EntryTooLarge)
                 .with_context(format!("on a Redis an entry has at most {} fields", TEXTS_MAX / 2)));
-        }
-        if entry.id == Some(EntryId::MIN) {
-            return Err(ErrorKind::IdZero.into());
         }
         match entry.append_id {
             Some(_) if producer.is_none() => {

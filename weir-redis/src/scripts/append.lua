@@ -54,6 +54,7 @@ if fresh > 0 and (expected ~= '' or has_ids or n > 1) then
   local last = info and info['last-generated-id'] or '0-0'
   for _, e in ipairs(entries) do
     if not e.before then
+      if e.id == '0-0' then return redis.error_reply('WEIRIDZERO -') end
       if last == ABOVE_ALL then return redis.error_reply('WEIREXHAUSTED -') end
       if e.id == '*' then
         last = after(last)

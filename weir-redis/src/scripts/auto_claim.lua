@@ -9,11 +9,11 @@ local at, cursor = ARGV[5], '0-0'
 local is_paused = pause_end(policy)
 while not is_paused do
   if #out >= count or looked >= LOOKS_MAX then
-    local next_row = call('XPENDING', S, G, at, '+', 1)[1]
+    local next_row = page_of(at, '+', 1)[1]
     cursor = next_row and next_row[1] or '0-0'
     break
   end
-  local page = call('XPENDING', S, G, at, '+', 100)
+  local page = page_of(at, '+', 100)
   if #page == 0 then break end
   local rows = {}
   for _, p in ipairs(page) do

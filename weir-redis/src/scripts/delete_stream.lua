@@ -13,7 +13,7 @@ if P ~= '' then
     use(name)
     local dead_side = call('HGET', kmeta, 'dead_side')
     if dead_side then call('HDEL', dead_side, 'dead_of') end
-    for _, key in ipairs({ kmeta, krow, kdue, kready, kwait, kbusy }) do
+    for _, key in ipairs({ kmeta, krow, kdue, kready, kwait, kbusy, kgone }) do
       call('DEL', key)
     end
   end

@@ -9,7 +9,8 @@ for name, group in pairs(groups_of_stream()) do
     for _, flat in ipairs(call('XINFO', 'CONSUMERS', S, name)) do
       if named(flat).name == PARKED then consumers = consumers - 1 end
     end
-    found[#found + 1] = { name, group['last-delivered-id'], group.pending, consumers, int(now), call('HGETALL', kmeta) }
+    local pending = group.pending + call('ZCARD', kgone)
+    found[#found + 1] = { name, group['last-delivered-id'], pending, consumers, int(now), call('HGETALL', kmeta) }
   end
 end
 return found

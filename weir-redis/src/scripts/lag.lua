@@ -28,7 +28,8 @@ local waiting, ready, delayed = call('ZCARD', kwait), call('ZCARD', kready), cal
 if waiting > 0 then
   for _, member in ipairs(call('ZRANGE', kwait, 0, COUNT_MAX - 1)) do
     local id = unpad(string.sub(member, -41))
-    if not first or is_less(id, first) then first = id end
+    local is_first = not first or is_less(id, first)
+    if is_first and #call('XRANGE', S, id, id) > 0 then first = id end
   end
 end
 
@@ -44,7 +45,7 @@ for _, pair in ipairs(call('XPENDING', S, G)[4] or {}) do
         at = '(' .. p[1]
       end
       seen = seen + #page
-    until #page < 500 or seen >= ROWS_MAX
+    until #page < 500 or seen >= ROWS_MAX or at == NONE_ABOVE
   end
 end
 

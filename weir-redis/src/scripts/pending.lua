@@ -2,9 +2,12 @@
 -- Answers per row {ID, owner ('' none), state, until, idle, deliveries, failure}.
 local consumer, idle_min = ARGV[3], tonumber(ARGV[4])
 local at, to, count = ARGV[5], ARGV[6], tonumber(ARGV[7])
+call('XPENDING', S, G)
 promote()
 local out = {}
-while #out < count do
+
+local function page_of_some(n)
+  if not idle_min and consumer == '' then return page_of(at, to, n) end
   local args = { 'XPENDING', S, G }
   if idle_min then
     args[#args + 1] = 'IDLE'
@@ -12,9 +15,13 @@ while #out < count do
   end
   args[#args + 1] = at
   args[#args + 1] = to
-  args[#args + 1] = math.min(count - #out + 16, 500)
+  args[#args + 1] = n
   if consumer ~= '' then args[#args + 1] = consumer end
-  local page = call(unpack(args))
+  return call(unpack(args))
+end
+
+while #out < count and at ~= NONE_ABOVE do
+  local page = page_of_some(math.min(count - #out + 16, 500))
   for _, p in ipairs(page) do
     at = '(' .. p[1]
     local r = row(p[1])

@@ -13,7 +13,7 @@ end
 local function take_dead_letters(args, at)
   local values = values_from(args, at)
   local taken = redis.error_reply('WEIRTAKEN ' .. values.dead)
-  if values.dead == S then return taken end
+  if values.dead == S or args[at - 1] == '1' then return taken end
   local kind = call('TYPE', values.dead).ok
   if kind ~= 'stream' and kind ~= 'none' then return taken end
   local mine = #S .. ':' .. S .. #G .. ':' .. G

@@ -9,15 +9,18 @@ local PARKED = 'weir:parked'
 local WAITING_MAX = 100000
 local LOOKS_MAX = 5000
 local ABOVE_ALL = '18446744073709551615-18446744073709551615'
+-- Redis refuses these as the bounds of ranges, which are empty.
+local NONE_ABOVE, NONE_BELOW = '(' .. ABOVE_ALL, '(0-0'
 
 local kstream = P .. 'stream'
-local kmeta, krow, kdue, kready, kwait, kbusy
+local kmeta, krow, kdue, kready, kwait, kbusy, kgone
 
 -- Which group the functions below are about.
 local function use(group)
   G = group
   kmeta, krow, kdue = P .. 'group:' .. G, P .. 'rows:' .. G, P .. 'delayed:' .. G
   kready, kwait, kbusy = P .. 'ready:' .. G, P .. 'waiting:' .. G, P .. 'busy:' .. G
+  kgone = P .. 'gone:' .. G
 end
 use(G)
 
@@ -111,7 +114,7 @@ end
 
 -- Rows. What Redis' own pending list cannot hold stands in a hash, for rows that need it:
 -- e epoch, f failures, fc fr fa first failure, lc lr la last failure, r redrives, k key,
--- s state (r ready, d delayed, w waiting; none = in flight), u until.
+-- s state (r ready, d delayed, w waiting; none = in flight), u until, g deliveries of a row whose entry is gone.
 local function row(id)
   local packed = call('HGET', krow, id)
   return packed and cmsgpack.unpack(packed)
@@ -125,8 +128,36 @@ local function put(id, r)
   end
 end
 
+-- A row that nobody holds and whose entry is gone cannot stay on Redis' list: claiming it for the broker drops it. It
+-- stays in the hash and in a sorted set, and `g` says how often it was given out.
+local function gone_row(padded)
+  local id = unpad(padded)
+  return { id, PARKED, 0, row(id).g }
+end
+
 local function held(id)
-  return call('XPENDING', S, G, id, id, 1)[1]
+  local p = call('XPENDING', S, G, id, id, 1)[1]
+  if not p and call('ZSCORE', kgone, pad(id)) then p = gone_row(pad(id)) end
+  return p
+end
+
+-- Rows by ID from `at` on (an ID, '(' and an ID, '-'), up to `to`: those of Redis' list and those whose entries are gone.
+local function page_of(at, to, count)
+  if at == NONE_ABOVE then return {} end
+  local page = call('XPENDING', S, G, at, to, count)
+  if call('EXISTS', kgone) == 0 then return page end
+  local from = at == '-' and '-' or string.sub(at, 1, 1) == '(' and '(' .. pad(string.sub(at, 2)) or '[' .. pad(at)
+  local upto = to == '+' and '+' or '[' .. pad(to)
+  local gone = call('ZRANGEBYLEX', kgone, from, upto, 'LIMIT', 0, count)
+  local merged, i, j = {}, 1, 1
+  while #merged < count and (page[i] or gone[j]) do
+    if page[i] and (not gone[j] or pad(page[i][1]) < gone[j]) then
+      merged[#merged + 1], i = page[i], i + 1
+    else
+      merged[#merged + 1], j = gone_row(gone[j]), j + 1
+    end
+  end
+  return merged
 end
 
 local function ack(ids)
@@ -174,18 +205,18 @@ local function forget(id, r)
   local key = r.k
   unpark(id, r)
   call('HDEL', krow, id)
+  if r.g then call('ZREM', kgone, pad(id)) end
   if key then free_key(key) end
 end
 
--- Nobody holds the row any more. Answers false when its entry is gone, and then the row is gone, too.
+-- Nobody holds the row any more.
 local function park(id, r, deliveries, until_ms)
   local claimed = call('XCLAIM', S, G, PARKED, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
   unpark(id, r)
   if #claimed == 0 then
     call('XACK', S, G, id)
-    r.s = nil
-    forget(id, r)
-    return false
+    call('ZADD', kgone, 0, pad(id))
+    r.g = deliveries
   end
   if until_ms and until_ms > now then
     r.s, r.u = 'd', int(until_ms)
@@ -195,7 +226,6 @@ local function park(id, r, deliveries, until_ms)
     call('ZADD', kready, 0, pad(id))
   end
   put(id, r)
-  return true
 end
 
 -- What is due becomes ready. Answers when the next one is.
@@ -367,7 +397,7 @@ local function give(consumer, rows, policy, out, gone)
     local id, r = p[1], row(p[1]) or {}
     local is_dead = policy.deliveries_max and p[4] >= policy.deliveries_max
     if is_dead and #call('XRANGE', S, id, id) > 0 then
-      bury(p, r, policy, 'max-deliveries', 'given out ' .. p[4] .. ' times and never settled')
+      bury(p, r, policy, 'max-deliveries', 'given out too often')
       note_drained(1)
     else
       ids[#ids + 1] = id
@@ -404,8 +434,10 @@ local function give(consumer, rows, policy, out, gone)
   end
 end
 
--- Makes the consumer, and notes that it asked. Its history above the last ID but one is empty but for the very last ID;
--- of the last ID itself Redis makes what `>` means.
+-- Makes the consumer, and notes that it asked: its history above the last ID but one is empty, unless it holds the very
+-- last one. (Of the last ID itself Redis makes what `>` means.)
 local function touch(consumer)
-  call('XREADGROUP', 'GROUP', G, consumer, 'COUNT', 1, 'STREAMS', S, '18446744073709551615-18446744073709551614')
+  if #call('XPENDING', S, G, ABOVE_ALL, ABOVE_ALL, 1, consumer) == 0 then
+    call('XREADGROUP', 'GROUP', G, consumer, 'COUNT', 1, 'STREAMS', S, '18446744073709551615-18446744073709551614')
+  end
 end

@@ -50,6 +50,7 @@ local function give_idle()
   if not idle_min then return end
   local at = '-'
   while #out < count do
+    if at == NONE_ABOVE then return end
     if looked >= LOOKS_MAX then
       state = 'more'
       return
@@ -71,7 +72,7 @@ end
 
 local function give_history(after)
   local at = '(' .. after
-  while #out < count do
+  while #out < count and at ~= NONE_ABOVE do
     local page = call('XPENDING', S, G, at, '+', math.min(count - #out, 500), consumer)
     if #page == 0 then return end
     at = '(' .. page[#page][1]
@@ -131,7 +132,7 @@ local function give_new_chosen()
   local conditions = policy.filter and conditions_of(policy.filter)
   local last = groups_of_stream()[G]['last-delivered-id']
   local filtered, waiting = 0, policy.key and call('ZCARD', kwait) or 0
-  while #out < count do
+  while #out < count and last ~= ABOVE_ALL do
     if looked >= LOOKS_MAX then
       state = 'more'
       break

@@ -1,12 +1,13 @@
 -- Puts rows on the pending list as they were elsewhere. ARGV: prefix, group, then per row: ID, consumer ('' none), idle,
--- deliveries, failures, delay ('' none). Answers how many.
-if not groups_of_stream()[G] then return no_group() end
-local policy = policy_of()
+-- deliveries, failures, delay ('' none). Answers how many. What the group was not given yet is left out.
+local group = groups_of_stream()[G]
+if not group then return no_group() end
+local policy, last = policy_of(), pad(group['last-delivered-id'])
 local n = 0
 for at = 3, #ARGV, 6 do
   local id, consumer = ARGV[at], ARGV[at + 1]
   local entry = call('XRANGE', S, id, id)[1]
-  if entry then
+  if entry and pad(id) <= last then
     if held(id) then
       forget(id, row(id))
       call('XACK', S, G, id)

@@ -3,7 +3,7 @@
 -- Calls `each` with pages of entries from the first one on, until it answers false.
 local function walk(from, to, each)
   local at = from
-  while true do
+  while at ~= NONE_ABOVE and to ~= NONE_BELOW do
     local page = call('XRANGE', S, at, to, 'COUNT', 500)
     for _, entry in ipairs(page) do
       if each(entry) == false then return end
@@ -80,7 +80,7 @@ local function required_groups()
   local names = call('SMEMBERS', P .. 'required')
   if #names == 0 then return {}, nil, nil end
   local found, lowest, holder = {}, nil, nil
-  local there = groups_of_stream()
+  local there, before = groups_of_stream(), G
   table.sort(names)
   for _, name in ipairs(names) do
     local group = there[name]
@@ -94,12 +94,14 @@ local function required_groups()
           return false
         end
       end)
-      local pending = call('XPENDING', S, name, '-', '+', 1)[1]
+      use(name)
+      local pending = page_of('-', '+', 1)[1]
       if pending and (not first or is_less(pending[1], first)) then first = pending[1] end
       found[#found + 1] = { name = name, last = last, conditions = conditions }
       if first and (not lowest or is_less(first, lowest)) then lowest, holder = first, name end
     end
   end
+  use(before)
   return found, lowest, holder
 end
 

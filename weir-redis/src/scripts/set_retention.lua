@@ -1,4 +1,5 @@
--- Says how much of a stream is kept. ARGV: prefix, '', side name, length, bytes, age, hold ('' = no limit).
+-- Says how much of a stream is kept. ARGV: prefix, '', side name, length, bytes, age, hold ('' = no limit), 1 when a
+-- retention is set, be it without limits.
 local kind = call('TYPE', S).ok
 if kind == 'none' then
   call('XGROUP', 'CREATE', S, 'weir:made', '$', 'MKSTREAM')
@@ -7,7 +8,7 @@ elseif kind ~= 'stream' then
   return redis.error_reply('WRONGTYPE not a stream')
 end
 call('HSET', kstream, 'side', ARGV[3])
-for i, name in ipairs({ 'length', 'bytes', 'age', 'hold' }) do
+for i, name in ipairs({ 'length', 'bytes', 'age', 'hold', 'kept' }) do
   if ARGV[3 + i] == '' then
     call('HDEL', kstream, name)
   else

@@ -11,7 +11,7 @@ local stale, drained = 0, 0
 local rows, taken, whole_to = {}, {}, nil
 do
   local asked = n * 2 + 16
-  local page = call('XPENDING', S, G, ARGV[3], ARGV[4], asked)
+  local page = page_of(ARGV[3], ARGV[4], asked)
   for _, p in ipairs(page) do
     rows[p[1]] = p
   end
@@ -85,12 +85,14 @@ local function flush()
 end
 
 local function park_now(p, r, deliveries, until_ms)
-  flush()
-  if park(p[1], r, deliveries, until_ms) then
-    rows[p[1]] = held(p[1])
-  else
-    taken[p[1]] = true
+  if r.s == 'w' then
+    -- What waits for an earlier entry goes on waiting.
+    put(p[1], r)
+    return 'd'
   end
+  flush()
+  park(p[1], r, deliveries, until_ms)
+  rows[p[1]] = held(p[1])
   return 'd'
 end
 
@@ -111,8 +113,7 @@ local function nak(p, r, delay, class, reason)
 end
 
 local function release(p, r, delay)
-  local deliveries = p[2] == PARKED and p[4] or math.max(0, p[4] - 1)
-  return park_now(p, r or {}, deliveries, delay ~= '' and now + tonumber(delay) or nil)
+  return park_now(p, r or {}, math.max(0, p[4] - 1), delay ~= '' and now + tonumber(delay) or nil)
 end
 
 local function term(p, r, class, reason)
@@ -159,5 +160,4 @@ end
 flush()
 note_drained(drained)
 if stale > 0 then call('HINCRBY', kmeta, 'stale', stale) end
-if policy.required and drained > 0 then enforce() end
 return table.concat(replies)

@@ -92,6 +92,8 @@ struct State {
     spaces: BTreeMap<&'static str, Space>,
     /// What every call is refused with, as long as this is set.
     outage: Option<ErrorKind>,
+    /// What all spaces are: [`NaiveBroker::plain`].
+    is_plain: bool,
 }
 
 impl NaiveBroker {
@@ -124,6 +126,14 @@ impl NaiveBroker {
             manual,
         };
         Self { shared: Arc::new(shared), namespace: NAMESPACES[0] }
+    }
+
+    /// The same broker as if a Redis that others write to were behind it: entries have no positions, and the time part of
+    /// an ID stands for the time of the append. To be called before anything is appended.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        self.lock().is_plain = true;
+        self
     }
 
     /// Lets time pass: leases and delays end, reads that waited long enough come back. On a broker that is not on a
@@ -174,7 +184,9 @@ impl NaiveBroker {
         if let Some(kind) = &state.outage {
             return Err(Error::new(kind.clone()).with_context("the test said so"));
         }
+        let is_plain = state.is_plain;
         let space = state.spaces.entry(self.namespace).or_default();
+        space.is_plain = is_plain;
         let before = space.changes;
         space.begin(self.shared.time.now());
         let answer = act(space);

@@ -22,6 +22,8 @@ pub(super) struct Space {
     pub(super) now: Now,
     /// When the ages of all streams were last looked at.
     pub(super) ages_seen: Timestamp,
+    /// Whether it is as on a Redis: nobody counts positions, and the time part of an ID is when it was appended.
+    pub(super) is_plain: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -46,6 +48,8 @@ pub(super) struct Appends {
 
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
+    /// Whether readers are told its positions.
+    pub(super) is_counted: bool,
     pub(super) position: u64,
     pub(super) global_position: u64,
     pub(super) appended_at: Timestamp,
@@ -130,8 +134,8 @@ impl Stored {
     pub(super) fn entry(&self, id: EntryId) -> Entry {
         Entry {
             id,
-            position: Some(self.position),
-            global_position: Some(self.global_position),
+            position: self.is_counted.then_some(self.position),
+            global_position: self.is_counted.then_some(self.global_position),
             appended_at: self.appended_at,
             fields: self.fields.clone(),
         }

@@ -56,6 +56,9 @@ impl Streams for NaiveBroker {
             // The end is where it was when the read began, not where it is when somebody appends.
             let mut options = options;
             self.look_until(wait, |space| {
+                if space.is_plain && matches!(options.from, ReadFrom::Position(_)) {
+                    return Err(ErrorKind::Unsupported("nobody counts positions here").into());
+                }
                 if options.from == ReadFrom::End && !options.backward {
                     options.from = ReadFrom::After(space.stream(stream).map_or(EntryId::MIN, |s| s.last_id));
                 }
@@ -222,7 +225,9 @@ impl Space {
         let stream = self.streams.entry(name.to_vec()).or_default();
         let fields = fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         let (position, global_position) = (stream.added, self.appended);
-        let stored = Stored { position, global_position, appended_at: self.last_append, fields };
+        let appended_at = if self.is_plain { Timestamp(id.ms) } else { self.last_append };
+        let is_counted = !self.is_plain;
+        let stored = Stored { is_counted, position, global_position, appended_at, fields };
         stream.entries.insert(id, stored);
         stream.added += 1;
         stream.last_id = id;

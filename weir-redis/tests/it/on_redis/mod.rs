@@ -3,5 +3,6 @@
 mod delivery;
 mod exam;
 mod groups;
+mod properties;
 mod redis_server;
 mod streams;

@@ -1,0 +1,27 @@
+//! Random operations on the naive model and on a Redis, every reply compared.
+
+use std::sync::Arc;
+
+use weir_testkit::TestBroker;
+use weir_testkit::properties::{Contender, RunOptions, run};
+
+use super::redis_server::Redis;
+
+/// How many sequences: few, or with `WEIR_FULL` set, many.
+fn sequences(few: u64, many: u64) -> u64 {
+    if std::env::var_os("WEIR_FULL").is_some() { many } else { few }
+}
+
+#[tokio::test]
+async fn the_model_and_a_redis_agree() {
+    let redis = Redis::start();
+    let model =
+        Contender { name: "model".into(), broker: Arc::new(TestBroker::manual().plain()), restart: None };
+    let broker = Arc::new(redis.broker().await);
+    let on_redis = Contender { name: "redis".into(), broker, restart: None };
+    let seed = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let options = RunOptions { seed, sequences: sequences(300, 10_000), ..RunOptions::default() };
+    if let Err(difference) = run(&mut [model, on_redis], &options).await {
+        panic!("{difference}");
+    }
+}
