@@ -173,22 +173,17 @@ local function enforce()
   local total = call('XLEN', S)
   local n = beyond(total, limits)
   if n == 0 and not c[5] then return end
-  local required, guard, holder = required_groups()
-  local free, hold = below_guard(n, guard), tonumber(c[4] or nil)
-  local kept = n - free
-  if hold and kept > hold then
-    local left, lost_stream = kept - hold, call('HGET', kstream, 'side') .. ':lost'
-    local doomed, at = {}, 0
-    walk('-', '+', function(entry)
-      at = at + 1
-      if at > free + left then return false end
-      if at > free then doomed[#doomed + 1] = entry end
-    end)
-    for _, entry in ipairs(doomed) do
-      lose(entry, required, lost_stream)
-    end
-    free, kept = free + left, hold
+  local hold, holder = tonumber(c[4] or nil), nil
+  while true do
+    local required, guard, who = required_groups()
+    local free = below_guard(n, guard)
+    cut(free, total)
+    n, total, holder = n - free, total - free, who
+    if not hold or n <= hold then break end
+    -- What is lost may be all that held back those behind it.
+    lose(call('XRANGE', S, '-', '+', 'COUNT', 1)[1], required, call('HGET', kstream, 'side') .. ':lost')
+    cut(1, total)
+    n, total = n - 1, total - 1
   end
-  cut(free, total)
-  note_held(kept, hold, holder or '', c[5])
+  note_held(n, hold, holder or '', c[5])
 end
