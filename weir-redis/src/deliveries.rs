@@ -15,14 +15,17 @@ use crate::link::{Lane, Patience, Repeat};
 use crate::policy::{countable, millis};
 use crate::reply::{self, Row, unexpected};
 use crate::request::{self, Request};
-use crate::{RedisBroker, token};
+use crate::{RedisBroker, about_group, token};
 
 /// The most settlements, claims or restored rows of one script: the server does nothing else meanwhile.
 const CHUNK: usize = 500;
 
 impl Deliveries for RedisBroker {
     fn read_group<'a>(&'a self, stream: &'a [u8], options: ReadGroup) -> BoxFuture<'a, Vec<Delivery>> {
-        Box::pin(self.read_deliveries(stream, options))
+        Box::pin(async move {
+            let read = self.read_deliveries(stream, &options).await;
+            read.map_err(|error| error.about_group(stream, &options.group))
+        })
     }
 
     fn settle<'a>(
@@ -31,7 +34,7 @@ impl Deliveries for RedisBroker {
         group: &'a [u8],
         settlements: &'a [Settle],
     ) -> BoxFuture<'a, Vec<Settled>> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             settlements.iter().try_for_each(check_settlement)?;
             if settlements.is_empty() {
                 self.pending_summary(stream, group).await?;
@@ -46,46 +49,20 @@ impl Deliveries for RedisBroker {
 
     fn claim<'a>(&'a self, stream: &'a [u8], options: Claim) -> BoxFuture<'a, Vec<Delivery>> {
         Box::pin(async move {
-            check_consumer(&options.consumer)?;
-            let mut ids = options.ids.clone();
-            ids.sort_unstable();
-            ids.dedup();
-            let mut deliveries = Vec::new();
-            let mut chunks: Vec<&[EntryId]> = ids.chunks(CHUNK).collect();
-            if chunks.is_empty() {
-                chunks.push(&[]);
-            }
-            for ids in chunks {
-                let mut request = self.group_script(&request::CLAIM, stream, &options.group)?;
-                request = request.arg(&options.consumer).arg(millis(options.idle_min));
-                ids.iter().for_each(|id| request.push(id.to_string()));
-                let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
-                deliveries.extend(parse_deliveries(&mut Row::new(value))?);
-            }
-            Ok(deliveries)
+            let claimed = self.claim_entries(stream, &options).await;
+            claimed.map_err(|error| error.about_group(stream, &options.group))
         })
     }
 
     fn auto_claim<'a>(&'a self, stream: &'a [u8], options: AutoClaim) -> BoxFuture<'a, AutoClaimed> {
         Box::pin(async move {
-            check_consumer(&options.consumer)?;
-            let request = self
-                .group_script(&request::AUTO_CLAIM, stream, &options.group)?
-                .arg(&options.consumer)
-                .arg(millis(options.idle_min))
-                .arg(options.start.to_string())
-                .arg(countable(options.count));
-            let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
-            let mut row = Row::new(value);
-            let deliveries = parse_deliveries(&mut row)?;
-            let cursor = row.take("a cursor", reply::id)?;
-            let deleted = reply::array(row.value()).into_iter().filter_map(reply::id).collect();
-            Ok(AutoClaimed { deliveries, cursor, deleted })
+            let claimed = self.auto_claim_entries(stream, &options).await;
+            claimed.map_err(|error| error.about_group(stream, &options.group))
         })
     }
 
     fn pending_summary<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, PendingSummary> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::SUMMARY, stream, group)?;
             let mut row = Row::new(self.ask(stream, &request).await?);
             let count = row.take("a number of rows", reply::uint)?;
@@ -109,7 +86,7 @@ impl Deliveries for RedisBroker {
         group: &'a [u8],
         query: PendingQuery,
     ) -> BoxFuture<'a, Vec<PendingRow>> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self
                 .group_script(&request::PENDING, stream, group)?
                 .arg(query.consumer.as_deref().unwrap_or_default())
@@ -127,7 +104,7 @@ impl Deliveries for RedisBroker {
         group: &'a [u8],
         rows: &'a [RestoredRow],
     ) -> BoxFuture<'a, u64> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let mut restored = 0;
             let mut chunks: Vec<&[RestoredRow]> = rows.chunks(CHUNK).collect();
             if chunks.is_empty() {
@@ -159,11 +136,11 @@ impl Deliveries for RedisBroker {
         group: &'a [u8],
         query: DeadLetterQuery,
     ) -> BoxFuture<'a, DeadLetterPage> {
-        Box::pin(self.list_letters(stream, group, query))
+        about_group(stream, group, self.list_letters(stream, group, query))
     }
 
     fn redrive<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Redrive) -> BoxFuture<'a, Redriven> {
-        Box::pin(self.redrive_letters(stream, group, options))
+        about_group(stream, group, self.redrive_letters(stream, group, options))
     }
 
     fn purge_dead_letters<'a>(
@@ -172,20 +149,20 @@ impl Deliveries for RedisBroker {
         group: &'a [u8],
         options: Purge,
     ) -> BoxFuture<'a, u64> {
-        Box::pin(self.purge_letters(stream, group, options))
+        about_group(stream, group, self.purge_letters(stream, group, options))
     }
 }
 
 impl RedisBroker {
     /// Asks at once, then whenever something came, is due, or a tick is over. Between, the wait is the server's, and it
     /// ends with the first new entry.
-    async fn read_deliveries(&self, stream: &[u8], options: ReadGroup) -> Result<Vec<Delivery>, Error> {
+    async fn read_deliveries(&self, stream: &[u8], options: &ReadGroup) -> Result<Vec<Delivery>, Error> {
         check_consumer(&options.consumer)?;
         let is_history = matches!(options.source, GroupSource::History { .. });
         if is_history && options.wait.is_some() {
             return Err(ErrorKind::Invalid("a history read does not wait").into());
         }
-        let request = self.read_request(stream, &options)?;
+        let request = self.read_request(stream, options)?;
         let patience = options.wait.filter(|_| options.count > 0).map(Patience::new);
         let mut waiting = self.link().waiting(stream);
         loop {
@@ -209,6 +186,42 @@ impl RedisBroker {
                 _ => sleep(slice).await,
             }
         }
+    }
+
+    async fn claim_entries(&self, stream: &[u8], options: &Claim) -> Result<Vec<Delivery>, Error> {
+        check_consumer(&options.consumer)?;
+        let mut ids = options.ids.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut deliveries = Vec::new();
+        let mut chunks: Vec<&[EntryId]> = ids.chunks(CHUNK).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for ids in chunks {
+            let mut request = self.group_script(&request::CLAIM, stream, &options.group)?;
+            request = request.arg(&options.consumer).arg(millis(options.idle_min));
+            ids.iter().for_each(|id| request.push(id.to_string()));
+            let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
+            deliveries.extend(parse_deliveries(&mut Row::new(value))?);
+        }
+        Ok(deliveries)
+    }
+
+    async fn auto_claim_entries(&self, stream: &[u8], options: &AutoClaim) -> Result<AutoClaimed, Error> {
+        check_consumer(&options.consumer)?;
+        let request = self
+            .group_script(&request::AUTO_CLAIM, stream, &options.group)?
+            .arg(&options.consumer)
+            .arg(millis(options.idle_min))
+            .arg(options.start.to_string())
+            .arg(countable(options.count));
+        let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
+        let mut row = Row::new(value);
+        let deliveries = parse_deliveries(&mut row)?;
+        let cursor = row.take("a cursor", reply::id)?;
+        let deleted = reply::array(row.value()).into_iter().filter_map(reply::id).collect();
+        Ok(AutoClaimed { deliveries, cursor, deleted })
     }
 
     fn read_request(&self, stream: &[u8], options: &ReadGroup) -> Result<Request, Error> {

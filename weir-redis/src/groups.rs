@@ -12,7 +12,7 @@ use crate::link::{Lane, Repeat, slot_of};
 use crate::policy::{self, millis};
 use crate::reply::{self, Row};
 use crate::request::{self, Request, Script};
-use crate::{RedisBroker, side_prefix};
+use crate::{RedisBroker, about_group, side_prefix};
 
 /// The consumer that owns what nobody holds. Not one of the group's.
 pub(crate) const PARKED: &[u8] = b"weir:parked";
@@ -24,7 +24,7 @@ impl Groups for RedisBroker {
         group: &'a [u8],
         options: CreateGroup,
     ) -> BoxFuture<'a, Created> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             check_name(group)?;
             let (origin, id) = match options.origin {
                 GroupOrigin::Beginning => ("beginning".to_owned(), "0-0".to_owned()),
@@ -40,7 +40,7 @@ impl Groups for RedisBroker {
     }
 
     fn delete_group<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::DELETE_GROUP, stream, group)?;
             let value = self.link().call(stream, Lane::Commands, &request, Repeat::Never).await?;
             Ok(reply::int(value) == Some(1))
@@ -56,11 +56,15 @@ impl Groups for RedisBroker {
     }
 
     fn group_info<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, Option<GroupInfo>> {
-        Box::pin(async move { Ok(self.group_infos(stream, group).await?.into_iter().next()) })
+        about_group(
+            stream,
+            group,
+            async move { Ok(self.group_infos(stream, group).await?.into_iter().next()) },
+        )
     }
 
     fn set_policy<'a>(&'a self, stream: &'a [u8], group: &'a [u8], policy: Policy) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::SET_POLICY, stream, group)?;
             let mut request = request.arg(slot_name(stream)?);
             self.push_policy(&mut request, stream, group, &policy)?;
@@ -69,7 +73,7 @@ impl Groups for RedisBroker {
     }
 
     fn seek<'a>(&'a self, stream: &'a [u8], group: &'a [u8], options: Seek) -> BoxFuture<'a, Sought> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let (kind, value) = match options.to {
                 SeekTo::Start => ("id", EntryId::MIN.to_string()),
                 SeekTo::End => ("end", String::new()),
@@ -95,7 +99,7 @@ impl Groups for RedisBroker {
         group: &'a [u8],
         duration: Option<Duration>,
     ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::PAUSE, stream, group)?;
             let until = duration.map_or_else(|| "inf".to_owned(), |duration| millis(duration).to_string());
             self.ask(stream, &request.arg(until)).await.map(drop)
@@ -103,7 +107,7 @@ impl Groups for RedisBroker {
     }
 
     fn resume<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::PAUSE, stream, group)?;
             self.ask(stream, &request.arg("")).await.map(drop)
         })
@@ -115,7 +119,7 @@ impl Groups for RedisBroker {
         group: &'a [u8],
         consumer: &'a [u8],
     ) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             check_consumer(consumer)?;
             let request =
                 Request::command("XGROUP").arg("CREATECONSUMER").arg(stream).arg(group).arg(consumer);
@@ -126,7 +130,7 @@ impl Groups for RedisBroker {
     }
 
     fn consumers<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, Vec<ConsumerInfo>> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = Request::command("XINFO").arg("CONSUMERS").arg(stream).arg(group);
             let mut found: Vec<_> = reply::array(self.ask(stream, &request).await?)
                 .into_iter()
@@ -145,7 +149,7 @@ impl Groups for RedisBroker {
         consumer: &'a [u8],
         pending: PendingFate,
     ) -> BoxFuture<'a, u64> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             check_consumer(consumer)?;
             let request = self.group_script(&request::DELETE_CONSUMER, stream, group)?.arg(consumer);
             let request = request.arg(u8::from(pending == PendingFate::HandBack));
@@ -155,7 +159,7 @@ impl Groups for RedisBroker {
     }
 
     fn lag<'a>(&'a self, stream: &'a [u8], group: &'a [u8]) -> BoxFuture<'a, Lag> {
-        Box::pin(async move {
+        about_group(stream, group, async move {
             let request = self.group_script(&request::LAG, stream, group)?;
             parse_lag(self.ask(stream, &request).await?)
         })

@@ -26,7 +26,9 @@ mod token;
 
 use std::sync::Arc;
 
-use weir_core::{Error, slot_name};
+use std::future::Future;
+
+use weir_core::{BoxFuture, Error, slot_name};
 
 pub use capabilities::Capabilities;
 use link::Link;
@@ -80,4 +82,13 @@ impl RedisBroker {
 /// As [`slot_name`].
 fn side_prefix(stream: &[u8]) -> Result<Vec<u8>, Error> {
     Ok([&slot_name(stream)?, b":weir:".as_slice()].concat())
+}
+
+/// The same call; when the group is missing or exists already, its error names it.
+fn about_group<'a, T>(
+    stream: &'a [u8],
+    group: &'a [u8],
+    call: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> BoxFuture<'a, T> {
+    Box::pin(async move { call.await.map_err(|error| error.about_group(stream, group)) })
 }

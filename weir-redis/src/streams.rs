@@ -252,8 +252,8 @@ impl RedisBroker {
             ReadFrom::Start => (!options.backward).then_some((EntryId::MIN, true)),
             ReadFrom::End if options.backward => Some((EntryId::MAX, true)),
             ReadFrom::End => {
-                let head = self.head(stream).await?;
-                Some((head.map_or(EntryId::MIN, |head| head.last_id), false))
+                let last = self.head(stream).await?.map_or(EntryId::MIN, |head| head.last_id);
+                (last != EntryId::MAX).then_some((last, false))
             }
             ReadFrom::Id(id) => Some((id, true)),
             ReadFrom::After(id) => {
@@ -286,20 +286,22 @@ impl RedisBroker {
         Ok(Vec::new())
     }
 
-    /// Pages go through the nodes one after the other. Where the next one begins: number of the node, cursor in it, and
-    /// how many names of that step of the scan were told already.
+    /// Pages go through the nodes one after the other. A step of a scan gives as many names as it likes; those that
+    /// the page has no room for are told first on the next one.
     async fn scan_streams(&self, options: ListStreams) -> Result<StreamPage, Error> {
-        let (mut node_at, mut cursor, mut told) = match &options.after {
-            None => (0, "0".to_owned(), 0),
-            Some(after) => parse_cursor(after)
+        let mut at = match &options.after {
+            None => ScanPlace { node: 0, cursor: "0".to_owned(), left: Vec::new() },
+            Some(after) => ScanPlace::parse(after)
                 .ok_or(ErrorKind::Invalid("this is not where a page of streams ended; begin anew"))?,
         };
         let nodes = self.link().masters().await?;
         let count = usize::try_from(options.count.max(1)).unwrap_or(usize::MAX);
-        let mut names = Vec::new();
-        while let Some(node) = nodes.get(node_at) {
+        let mut names = std::mem::take(&mut at.left);
+        while names.len() < count
+            && let Some(node) = nodes.get(at.node)
+        {
             let request = Request::command("SCAN")
-                .arg(&cursor)
+                .arg(&at.cursor)
                 .arg("MATCH")
                 .arg(&options.pattern)
                 .arg("COUNT")
@@ -307,26 +309,14 @@ impl RedisBroker {
                 .arg("TYPE")
                 .arg("stream");
             let mut page = Row::new(self.link().call_node(node, &request).await?);
-            let next: String = page.take("a cursor", reply::text)?;
+            at.cursor = page.take("a cursor", reply::text)?;
+            at.node += usize::from(at.cursor == "0");
             let found = reply::array(page.value()).into_iter().filter_map(reply::bytes);
-            let found: Vec<_> =
-                found.filter(|name| options.with_side_streams || !is_side_stream(name)).collect();
-            let room = count - names.len();
-            let left = found.len().saturating_sub(told);
-            names.extend(found.into_iter().skip(told).take(room));
-            if left > room {
-                told += room;
-            } else {
-                told = 0;
-                node_at += usize::from(next == "0");
-                cursor = next;
-            }
-            if names.len() == count {
-                break;
-            }
+            names.extend(found.filter(|name| options.with_side_streams || !is_side_stream(name)));
         }
-        let next = (node_at < nodes.len()).then(|| format!("{node_at}:{cursor}:{told}").into_bytes());
-        Ok(StreamPage { names, next })
+        at.left = names.split_off(names.len().min(count));
+        let is_end = at.left.is_empty() && at.node >= nodes.len();
+        Ok(StreamPage { names, next: (!is_end).then(|| at.text()) })
     }
 
     async fn lost_entries(&self, stream: &[u8], query: LostQuery) -> Result<LostPage, Error> {
@@ -406,11 +396,45 @@ fn parse_info(value: Value) -> Result<StreamInfo, Error> {
     Ok(info)
 }
 
-fn parse_cursor(after: &[u8]) -> Option<(usize, String, usize)> {
-    let mut parts = std::str::from_utf8(after).ok()?.split(':');
-    let (node, cursor, told) = (parts.next()?, parts.next()?, parts.next()?);
-    cursor.parse::<u64>().ok()?;
-    Some((node.parse().ok()?, cursor.to_owned(), told.parse().ok()?))
+/// Where a page of names ended.
+struct ScanPlace {
+    /// Number of the node, by address.
+    node: usize,
+    cursor: String,
+    /// Names that were found and not told yet.
+    left: Vec<Vec<u8>>,
+}
+
+impl ScanPlace {
+    /// Node, cursor and the names, each as length, colon, bytes.
+    fn text(&self) -> Vec<u8> {
+        let mut text = format!("{}:{}:", self.node, self.cursor).into_bytes();
+        for name in &self.left {
+            text.extend_from_slice(format!("{}:", name.len()).as_bytes());
+            text.extend_from_slice(name);
+        }
+        text
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let number = |text: &mut &[u8]| {
+            let colon = text.iter().position(|byte| *byte == b':')?;
+            let number: u64 = std::str::from_utf8(&text[..colon]).ok()?.parse().ok()?;
+            *text = &text[colon + 1..];
+            Some(number)
+        };
+        let mut rest = text;
+        let node = usize::try_from(number(&mut rest)?).ok()?;
+        let cursor = number(&mut rest)?.to_string();
+        let mut left = Vec::new();
+        while !rest.is_empty() {
+            let length = usize::try_from(number(&mut rest)?).ok()?;
+            let (name, others) = rest.split_at_checked(length)?;
+            left.push(name.to_vec());
+            rest = others;
+        }
+        Some(Self { node, cursor, left })
+    }
 }
 
 fn parse_lost(entry: &Entry) -> Option<LostEntry> {

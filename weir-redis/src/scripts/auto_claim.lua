@@ -15,13 +15,14 @@ while not is_paused do
   end
   local page = page_of(at, '+', 100)
   if #page == 0 then break end
-  local rows = {}
   for _, p in ipairs(page) do
+    if #out >= count then break end
     at, looked = '(' .. p[1], looked + 1
     local state = state_of(p, row(p[1]))
-    if state == 'r' or not state and p[3] >= idle_min then rows[#rows + 1] = p end
-    if #rows >= count - #out then break end
+    if state == 'r' or not state and p[3] >= idle_min then
+      -- One by one: one that becomes a dead letter may let go another one.
+      give(consumer, { p }, policy, out, gone)
+    end
   end
-  give(consumer, rows, policy, out, gone)
 end
 return { int(now), policy.lease and int(policy.lease) or '', mark_of(consumer), out, cursor, gone }

@@ -4,7 +4,7 @@ local consumer, idle_min = ARGV[3], tonumber(ARGV[4])
 local policy = policy_of()
 touch(consumer)
 promote()
-local out, gone, rows, seen = {}, {}, {}, {}
+local out, gone, seen = {}, {}, {}
 if not pause_end(policy) then
   local ids = {}
   for i = 5, #ARGV do
@@ -19,8 +19,10 @@ if not pause_end(policy) then
     local p = held(id)
     local r = p and row(id)
     local state = p and state_of(p, r)
-    if p and (state == 'r' or not state and p[3] >= idle_min) then rows[#rows + 1] = p end
+    if p and (state == 'r' or not state and p[3] >= idle_min) then
+      -- One by one: one that becomes a dead letter may let go another one.
+      give(consumer, { p }, policy, out, gone)
+    end
   end
-  give(consumer, rows, policy, out, gone)
 end
 return { int(now), policy.lease and int(policy.lease) or '', mark_of(consumer), out }

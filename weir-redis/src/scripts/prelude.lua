@@ -79,11 +79,15 @@ local function no_group()
   return redis.error_reply('NOGROUP no such stream or consumer group')
 end
 
+-- One for all that this script gives out: it gives no entry out twice.
+local epoch_now
 local function next_epoch()
-  local last = tonumber(call('HGET', kstream, 'epoch') or 0)
-  local epoch = int(math.max(last + 1, now))
-  call('HSET', kstream, 'epoch', epoch)
-  return epoch
+  if not epoch_now then
+    local last = tonumber(call('HGET', kstream, 'epoch') or 0)
+    epoch_now = int(math.max(last + 1, now))
+    call('HSET', kstream, 'epoch', epoch_now)
+  end
+  return epoch_now
 end
 
 -- The epoch of a first delivery is not written down with the row: it follows from where the group was moved to, and when.

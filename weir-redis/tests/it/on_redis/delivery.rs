@@ -5,8 +5,8 @@ use std::time::Duration;
 use weir_core::{
     AppendOptions, AutoClaim, Backoff, Claim, Condition, ConditionTest, CreateGroup, DeadLetterFilter,
     DeadLetterQuery, Deliveries, Delivery, EntryId, FieldName, Filter, GroupOrigin, GroupSource, Groups,
-    PendingQuery, PendingState, Policy, ReadGroup, Redrive, RestoredRow, Retention, Settle, Settled,
-    Settlement, Streams, TrimTo, Trimmed,
+    PendingQuery, PendingState, Policy, ReadGroup, Redrive, RestoredRow, Retention, Seek, SeekTo, Settle,
+    Settled, Settlement, Streams, TrimTo, Trimmed,
 };
 use weir_redis::RedisBroker;
 
@@ -287,6 +287,8 @@ async fn rows_are_restored_as_they_were_elsewhere() {
     };
     let hour = Some(Duration::from_secs(3_600));
     let rows = [row(1, Some("c"), None), row(2, None, None), row(3, None, hour), row(4, None, None)];
+    assert_eq!(broker.restore_pending(b"s", b"g", &rows).await.unwrap(), 0, "it was given none of them yet");
+    broker.seek(b"s", b"g", Seek { to: SeekTo::End, dry_run: false }).await.unwrap();
     assert_eq!(broker.restore_pending(b"s", b"g", &rows).await.unwrap(), 3);
     let lag = broker.lag(b"s", b"g").await.unwrap();
     assert_eq!((lag.pending, lag.ready, lag.delayed), (1, 1, 1));

@@ -21,6 +21,11 @@ impl Redis {
         Self::with(&["--save", "", "--appendonly", "no"])
     }
 
+    /// One that has everything on disk before it answers.
+    pub(crate) fn durable() -> Self {
+        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+    }
+
     pub(crate) fn with(args: &[&str]) -> Self {
         let mut redis = Self {
             child: None,
@@ -49,6 +54,10 @@ impl Redis {
             child.kill().ok();
             child.wait().ok();
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self) -> String {
