@@ -20,13 +20,17 @@ local function give_once(rows)
   give(consumer, fresh, policy, out, gone)
 end
 
+-- Entries with keys are given one by one: one that becomes a dead letter or is gone lets go another one, which may be
+-- the lowest then.
+local at_a_time = policy.key and 1 or 500
+
 local function give_ready()
   while #out < count do
     if looked >= LOOKS_MAX then
       state = 'more'
       return
     end
-    local page = call('ZRANGE', kready, 0, math.min(count - #out, 500) - 1)
+    local page = call('ZRANGE', kready, 0, math.min(count - #out, at_a_time) - 1)
     if #page == 0 then return end
     local rows = {}
     for _, padded in ipairs(page) do
@@ -58,12 +62,12 @@ local function give_idle()
     local page = call('XPENDING', S, G, 'IDLE', idle_min, at, '+', math.min(count - #out + 16, 500))
     local rows = {}
     for _, p in ipairs(page) do
-      if p[2] ~= PARKED and #rows < count - #out then
+      if #out + #rows >= count then break end
+      if p[2] ~= PARKED then
         state_of(p, row(p[1]))
         rows[#rows + 1] = p
       end
       at = '(' .. p[1]
-      if #rows >= count - #out then break end
     end
     give_once(rows)
     if #page == 0 then return end

@@ -1,7 +1,9 @@
--- Hands dead letters back to their group. ARGV: prefix, group, 1 for a dry run, then per letter: its ID, the entry's ID, redrives.
+-- Hands dead letters back to their group. ARGV: prefix, group, 1 for a dry run, then per letter: its ID, the entry's ID,
+-- redrives.
 -- Answers a text with a letter for each: r redriven, g the entry is gone, x there is no such letter any more.
-if not groups_of_stream()[G] then return no_group() end
-local policy, is_dry = policy_of(), ARGV[3] == "1"
+local group = groups_of_stream()[G]
+if not group then return no_group() end
+local policy, is_dry, last = policy_of(), ARGV[3] == '1', pad(group['last-delivered-id'])
 local replies = {}
 for at = 4, #ARGV, 3 do
   local letter, id, redrives = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -11,7 +13,8 @@ for at = 4, #ARGV, 3 do
   elseif not entry then
     replies[#replies + 1] = 'g'
   else
-    if not is_dry and not held(id) then
+    -- What the group is given anyway, since it was moved back, needs no row.
+    if not is_dry and not held(id) and pad(id) <= last then
       local r = { r = redrives + 1, k = policy.key and first_value(entry[2], policy.key) or nil }
       call('XCLAIM', S, G, PARKED, 0, id, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
       if r.k and call('HEXISTS', kbusy, r.k) == 1 then
@@ -24,7 +27,7 @@ for at = 4, #ARGV, 3 do
       end
       put(id, r)
     end
-    if not is_dry then call("XDEL", policy.dead, letter) end
+    if not is_dry then call('XDEL', policy.dead, letter) end
     replies[#replies + 1] = 'r'
   end
 end

@@ -16,11 +16,11 @@ fn sequences(few: u64, many: u64) -> u64 {
 async fn the_model_and_a_redis_agree() {
     let redis = Redis::start();
     let model =
-        Contender { name: "model".into(), broker: Arc::new(TestBroker::manual().plain()), restart: None };
+        Contender { name: "model".into(), broker: Arc::new(TestBroker::new().plain()), restart: None };
     let broker = Arc::new(redis.broker().await);
     let on_redis = Contender { name: "redis".into(), broker, restart: None };
     let seed = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let options = RunOptions { seed, sequences: sequences(150, 10_000), ..RunOptions::default() };
+    let options = RunOptions { seed, sequences: sequences(60, 10_000), ..RunOptions::default() };
     if let Err(difference) = run(&mut [model, on_redis], &options).await {
         panic!("{difference}");
     }
