@@ -2,6 +2,7 @@
 
 mod cluster;
 mod delivery;
+mod doors;
 mod exam;
 mod groups;
 mod outages;

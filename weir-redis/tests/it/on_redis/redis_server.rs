@@ -11,6 +11,8 @@ use weir_redis::{Options, RedisBroker};
 pub(crate) struct Redis {
     child: Option<Child>,
     port: u16,
+    /// Settings that come before the arguments.
+    file: Option<String>,
     args: Vec<String>,
     folder: TempDir,
 }
@@ -27,12 +29,18 @@ impl Redis {
     }
 
     pub(crate) fn with(args: &[&str]) -> Self {
-        let mut redis = Self {
-            child: None,
-            port: free_port(),
-            args: args.iter().map(ToString::to_string).collect(),
-            folder: TempDir::new().unwrap(),
-        };
+        Self::begin(TempDir::new().unwrap(), None, args)
+    }
+
+    /// One with a file of settings in its folder.
+    pub(crate) fn with_file(folder: TempDir, file: &str, args: &[&str]) -> Self {
+        let file = folder.path().join(file).to_str().unwrap().to_owned();
+        Self::begin(folder, Some(file), args)
+    }
+
+    fn begin(folder: TempDir, file: Option<String>, args: &[&str]) -> Self {
+        let args = args.iter().map(ToString::to_string).collect();
+        let mut redis = Self { child: None, port: free_port(), file, args, folder };
         redis.start_again();
         redis
     }
@@ -40,6 +48,7 @@ impl Redis {
     /// Starts it on the same port with the same files.
     pub(crate) fn start_again(&mut self) {
         let mut command = Command::new("redis-server");
+        command.args(&self.file);
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"]);
         command.arg(self.folder.path()).args(&self.args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
