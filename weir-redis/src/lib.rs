@@ -22,6 +22,7 @@ mod request;
 pub mod server;
 mod streams;
 mod target;
+mod tls;
 mod token;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use super::too_many_readers;
 use crate::failure::{Fate, fate_of, refused, unavailable};
 use crate::options::Options;
 use crate::request::Request;
+use crate::tls::choose_cryptography;
 
 /// Which connection a request goes over: settling never queues behind reads and appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +173,9 @@ impl Node {
 }
 
 fn client(info: ConnectionInfo, options: &Options) -> Result<Client, RedisError> {
+    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        choose_cryptography();
+    }
     match (&options.tls_roots, info.addr()) {
         (Some(roots), redis::ConnectionAddr::TcpTls { .. }) => {
             let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(roots.clone()) };

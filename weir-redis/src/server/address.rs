@@ -70,6 +70,7 @@ impl Address {
         let own =
             self.info.redis_settings().clone().set_db(self.database.into()).set_lib_name("weir", VERSION);
         let info = self.info.clone().set_redis_settings(own);
+        crate::tls::choose_cryptography();
         let made = match &self.root_certificates {
             None => redis::Client::open(info),
             Some(pem) => {
