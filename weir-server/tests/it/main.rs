@@ -8,6 +8,7 @@ mod clients;
 mod cold;
 mod connection;
 mod durability;
+mod exam;
 mod gates;
 mod groups;
 mod harness;

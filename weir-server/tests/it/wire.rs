@@ -3,7 +3,6 @@
 use crate::harness::{TestServer, check};
 
 #[test]
-#[ignore = "the engine behind it is being built"]
 fn streams_are_appended_to_read_and_listed() {
     check(&[
         ("WEIR.ADD s 1-1 type placed", "*2 $3 1-1 :0"),
@@ -25,7 +24,6 @@ const NAMESPACES: &str = "*16 $7 default $3 db1 $3 db2 $3 db3 $3 db4 $3 db5 $3 d
                           $4 db12 $4 db13 $4 db14 $4 db15";
 
 #[test]
-#[ignore = "the engine behind it is being built"]
 fn refusals_say_their_code_first() {
     check(&[
         ("WEIR.ADD s 5-1 a b", "*2 $3 5-1 :0"),
@@ -48,7 +46,6 @@ const VERSION: &str =
 const SIDEWAYS: &str = "-INVALID an argument is not one of those that may stand here: \"SIDEWAYS\"";
 
 #[test]
-#[ignore = "the engine behind it is being built"]
 fn a_group_gives_takes_back_and_settles() {
     let (server, _clock) = TestServer::with_clock();
     let mut client = server.client();
