@@ -8,7 +8,7 @@ use weir_core::{
     PendingQuery, PendingRow, PendingState, PendingSummary, ReadGroup, RestoredRow,
 };
 
-use crate::entry::{delivery, failure, read_delivery, read_failure};
+use crate::entry::{delivery, failure, read_deliveries, read_failure};
 use crate::group::of_group;
 use crate::limits::{COUNT_DEFAULT, IDS_MAX, ROWS_MAX};
 use crate::value::malformed;
@@ -101,7 +101,7 @@ impl<'a> Verb<'a> for ReadAsGroup<'a> {
     }
 
     fn read_reply(&self, value: Value) -> Result<Vec<Delivery>, Error> {
-        value.into_list(read_delivery)
+        read_deliveries(value)
     }
 }
 
@@ -168,7 +168,7 @@ impl<'a> Verb<'a> for ClaimEntries<'a> {
     }
 
     fn read_reply(&self, value: Value) -> Result<Vec<Delivery>, Error> {
-        value.into_list(read_delivery)
+        read_deliveries(value)
     }
 }
 
@@ -227,7 +227,7 @@ impl<'a> Verb<'a> for AutoClaimEntries<'a> {
     fn read_reply(&self, value: Value) -> Result<AutoClaimed, Error> {
         let [cursor, deliveries, deleted] = value.into_tuple()?;
         Ok(AutoClaimed {
-            deliveries: deliveries.into_list(read_delivery)?,
+            deliveries: read_deliveries(deliveries)?,
             cursor: cursor.into_id()?,
             deleted: deleted.into_list(Value::into_id)?,
         })

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The numbers stand in one text because entries are read by the million: so an entry is hardly larger than in the
-//! answers of XREAD, and a program that only looks at the first two parts needs no change. What is missing is `-`.
+//! answers of XREAD, and a program that only looks at the first two parts needs no change. What is missing is `-`. A
+//! delivery with a null in the place of its fields is of an entry that has gone since; whoever reads leaves it out.
 
 use weir_core::{Delivery, Entry, EntryId, Error, Failure, Fields, Timestamp, Token};
 
@@ -191,6 +192,14 @@ pub(crate) fn read_delivery(value: Value) -> Result<Delivery, Error> {
     let entry = made(id, EntryNumbers::read(&mut numbers)?, fields);
     let DeliveryNumbers { token, deliveries, failures, redrives, lease_until } = own;
     Ok(Delivery { entry, token, deliveries, failures, first_failure, last_failure, lease_until, redrives })
+}
+
+/// Deliveries whose entries are still there. One that went between its delivery and the writing of the answer has no
+/// fields, and its row goes when somebody is to have it again.
+pub(crate) fn read_deliveries(value: Value) -> Result<Vec<Delivery>, Error> {
+    let is_gone =
+        |item: &Value| matches!(item, Value::Array(parts) if parts.get(1).is_some_and(Value::is_null));
+    value.into_items()?.into_iter().filter(|item| !is_gone(item)).map(read_delivery).collect()
 }
 
 pub(crate) fn failure(failure: Failure) -> Value {

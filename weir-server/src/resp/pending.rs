@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use weir_core::Error;
-use weir_engine::{Delivery, Entries, EntryRef};
+use weir_engine::{Delivery, Entries, EntryRef, Given};
 use weir_resp::Proto;
 
 use super::render::{FETCHED_MAX, Fault, Rendered, Renderer, Source, render};
@@ -37,6 +37,7 @@ enum Piece {
     Reply(Reply),
     Entries(Run<EntryRef>),
     Deliveries(Run<Delivery>),
+    Given(Run<Given>),
 }
 
 /// Entries of which some are rendered.
@@ -147,6 +148,14 @@ impl Pending {
                     }
                     is_cold
                 }
+                Piece::Given(mut run) => {
+                    let rendered = Renderer::new(out, proto, source).bare_given(run.part());
+                    let is_cold = run.passed(rendered, out, start)?;
+                    if !run.is_over() {
+                        self.pieces.push_front((proto, Piece::Given(run)));
+                    }
+                    is_cold
+                }
                 Piece::Deliveries(mut run) => {
                     let rendered = Renderer::new(out, proto, source).bare_deliveries(run.part());
                     let is_cold = run.passed(rendered, out, start)?;
@@ -187,6 +196,10 @@ impl Pending {
             Reply::Entries(entries) => {
                 renderer.writer.array(entries.len());
                 self.pieces.push_front((proto, Piece::Entries(Run::new(entries))));
+            }
+            Reply::Given(given) => {
+                renderer.writer.array(given.len());
+                self.pieces.push_front((proto, Piece::Given(Run::new(given))));
             }
             Reply::Streams(streams) => self.open_streams(proto, *streams, renderer),
             Reply::In(own, reply) => self.pieces.push_front((own, Piece::Reply(*reply))),
@@ -236,6 +249,7 @@ impl Pending {
 pub(crate) fn is_long(reply: &Reply) -> bool {
     match reply {
         Reply::Entries(entries) => entries.len() > WHOLE_MAX,
+        Reply::Given(given) => given.len() > WHOLE_MAX,
         Reply::Streams(_) | Reply::Array(_) | Reply::Map(_) | Reply::Set(_) | Reply::In(..) => {
             weight(reply) > WHOLE_MAX
         }
@@ -247,6 +261,7 @@ pub(crate) fn is_long(reply: &Reply) -> bool {
 pub(crate) fn weight(reply: &Reply) -> usize {
     match reply {
         Reply::Entries(entries) => entries.len(),
+        Reply::Given(given) => given.len(),
         Reply::Ids(ids) => ids.len(),
         Reply::Streams(streams) => {
             streams.outcome.streams.iter().map(|stream| stream_weight(&stream.entries)).sum()
@@ -278,6 +293,7 @@ pub(crate) fn heap_bytes(reply: &Reply) -> usize {
             items.len() * size_of::<Reply>() + items.iter().map(heap_bytes).sum::<usize>()
         }
         Reply::In(_, reply) => heap_bytes(reply),
+        Reply::Given(given) => given.len() * size_of::<Given>(),
         other => weight(other) * size_of::<EntryRef>(),
     }
 }

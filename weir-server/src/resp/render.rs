@@ -6,9 +6,10 @@
 
 use std::ops::ControlFlow;
 
-use weir_core::Error;
-use weir_engine::{Delivery, Engine, Entries, EntryFields, EntryRef, StreamEntries};
+use weir_core::{Error, Failure, Timestamp};
+use weir_engine::{Delivery, Engine, Entries, EntryFields, EntryRef, Given, StreamEntries};
 use weir_resp::{Proto, Writer};
+use weir_wire::{DeliveryNumbers, EntryNumbers};
 
 use super::errors;
 use super::reply::{Reply, StreamsReply};
@@ -114,6 +115,10 @@ impl<'a> Renderer<'a> {
                 ids.iter().for_each(|id| writer.entry_id(id.ms, id.seq));
             }
             Reply::Entries(entries) => return self.entries(entries),
+            Reply::Given(given) => {
+                writer.array(given.len());
+                return all_of(given.len(), self.bare_given(given)?);
+            }
             Reply::Entry(entry) => return self.all_entries(std::slice::from_ref(entry)),
             Reply::Streams(streams) => return self.streams(streams),
             Reply::Raw(bytes) => writer.raw(bytes),
@@ -186,16 +191,36 @@ impl<'a> Renderer<'a> {
 
     /// Entries without the head of an array around them, as many as may be fetched; how many these are.
     pub(crate) fn bare_entries(&mut self, entries: &[EntryRef]) -> Result<usize, Fault> {
-        self.tailed_entries(entries, 0, |_, _| {})
+        self.tailed_entries(entries, |_| 0, |_, _, _| {})
     }
 
     /// Entries with what is known of earlier deliveries: `[id, fields, idle, deliveries]`.
     pub(crate) fn bare_deliveries(&mut self, deliveries: &[Delivery]) -> Result<usize, Fault> {
         let entries: Vec<EntryRef> = deliveries.iter().map(|delivery| delivery.entry).collect();
-        self.tailed_entries(&entries, 2, |writer, index| {
-            let delivery = &deliveries[index];
-            writer.count(delivery.idle);
-            writer.int(delivery.deliveries);
+        self.tailed_entries(
+            &entries,
+            |_| 2,
+            |writer, index, _| {
+                let delivery = &deliveries[index];
+                writer.count(delivery.idle);
+                writer.int(delivery.deliveries);
+            },
+        )
+    }
+
+    /// Deliveries as `weir-wire` has them; an entry that is gone has no fields.
+    pub(crate) fn bare_given(&mut self, given: &[Given]) -> Result<usize, Fault> {
+        let entries: Vec<EntryRef> = given.iter().map(|given| given.entry).collect();
+        let more = |index: usize| if given[index].failed.is_some() { 3 } else { 1 };
+        let mut text = Vec::new();
+        self.tailed_entries(&entries, more, |writer, index, fields| {
+            text.clear();
+            delivery_numbers(&given[index]).write(&entry_numbers(fields), &mut text);
+            writer.bulk(&text);
+            if let Some((first, last)) = given[index].failed.as_deref() {
+                failure(writer, first);
+                failure(writer, last);
+            }
         })
     }
 
@@ -203,8 +228,8 @@ impl<'a> Renderer<'a> {
     fn tailed_entries(
         &mut self,
         entries: &[EntryRef],
-        more: usize,
-        mut tail: impl FnMut(&mut Writer<'_>, usize),
+        more: impl Fn(usize) -> usize,
+        mut tail: impl FnMut(&mut Writer<'_>, usize, Option<&EntryFields<'_>>),
     ) -> Result<usize, Fault> {
         if self.left == 0 {
             return Ok(0);
@@ -212,7 +237,7 @@ impl<'a> Renderer<'a> {
         let (writer, left) = (&mut self.writer, &mut self.left);
         let mut next = 0;
         let head = |writer: &mut Writer<'_>, index: usize| {
-            writer.array(2 + more);
+            writer.array(2 + more(index));
             writer.entry_id(entries[index].id.ms, entries[index].id.seq);
         };
         let gone = |writer: &mut Writer<'_>, index: usize| {
@@ -222,7 +247,7 @@ impl<'a> Renderer<'a> {
         let mut visit = |index: usize, fields: EntryFields<'_>| {
             while next < index {
                 gone(writer, next);
-                tail(writer, next);
+                tail(writer, next, None);
                 next += 1;
             }
             head(writer, index);
@@ -231,7 +256,7 @@ impl<'a> Renderer<'a> {
                 *left = left.saturating_sub(field.len());
                 writer.bulk(field);
             });
-            tail(writer, index);
+            tail(writer, index, Some(&fields));
             next = index + 1;
             if *left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
@@ -241,7 +266,7 @@ impl<'a> Renderer<'a> {
         }
         while next < entries.len() && *left > 0 {
             gone(writer, next);
-            tail(writer, next);
+            tail(writer, next, None);
             next += 1;
         }
         Ok(next)
@@ -251,4 +276,25 @@ impl<'a> Renderer<'a> {
 /// What is to be rendered in one go is rendered wholly or not at all.
 fn all_of(wanted: usize, rendered: usize) -> Result<(), Fault> {
     if rendered == wanted { Ok(()) } else { Err(Fault::Long) }
+}
+
+fn delivery_numbers(given: &Given) -> DeliveryNumbers {
+    let Given { token, deliveries, failures, redrives, lease_until, .. } = *given;
+    DeliveryNumbers { token, deliveries, failures, redrives, lease_until }
+}
+
+fn entry_numbers(fields: Option<&EntryFields<'_>>) -> EntryNumbers {
+    EntryNumbers {
+        appended_at: Timestamp(fields.map_or(0, EntryFields::appended_at)),
+        position: fields.map(EntryFields::position),
+        global_position: fields.map(EntryFields::global_position),
+    }
+}
+
+/// `[class, reason, at]`
+fn failure(writer: &mut Writer<'_>, failure: &Failure) {
+    writer.array(3);
+    writer.bulk(&failure.class);
+    writer.bulk(&failure.reason);
+    writer.count(failure.at.0);
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use weir_core::EntryId;
-use weir_engine::{EntryRef, Read, ReadGroup, ReadOutcome};
+use weir_engine::{EntryRef, Given, Read, ReadGroup, ReadOutcome};
 
 /// An answer, in the words of RESP3; RESP2 clients get what RESP2 has for it.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(crate) enum Reply {
     Ids(Vec<EntryId>),
     /// An array of entries.
     Entries(Vec<EntryRef>),
+    /// Deliveries, as the wire has them.
+    Given(Vec<Given>),
     /// One entry.
     Entry(EntryRef),
     /// What XREAD and XREADGROUP answer.

@@ -31,12 +31,15 @@ fn refusals_say_their_code_first() {
         ("WEIR.ADD s EXPECTED NONE * a b", VERSION),
         ("SET k v", "+OK"),
         ("WEIR.HEAD k", "-WRONGTYPE the key holds another kind of value than a stream"),
-        ("WEIR.LAG s none", "-NOGROUP no such stream or consumer group"),
+        ("WEIR.SETTLE s none ACK 1-1", "-NOGROUP no such stream or consumer group: group none of stream s"),
         ("WEIR.READ s SIDEWAYS", SIDEWAYS),
         ("WEIR.ADD s", "-ERR wrong number of arguments for 'weir.add' command"),
         ("WEIR.GROUP NOSUCH s", "-ERR unknown subcommand 'NOSUCH'. Try WEIR.GROUP HELP."),
         ("MULTI", "+OK"),
-        ("WEIR.ADD s * a b", "-ERR Command not allowed inside a transaction"),
+        ("WEIR.ADD s 6-1 a b", "+QUEUED"),
+        ("EXEC", "*1 *2 $3 6-1 :0"),
+        ("MULTI", "+OK"),
+        ("WEIR.HEAD s", "-ERR Command not allowed inside a transaction"),
         ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
     ]);
 }
@@ -99,3 +102,23 @@ fn a_wait_ends_with_its_time_with_its_client_and_when_it_is_ended() {
     server.until_waiting(0);
     reader.is_quiet();
 }
+
+#[test]
+fn a_long_answer_and_one_that_tells_of_failures_are_written_as_the_wire_has_them() {
+    let (server, _clock) = TestServer::with_clock();
+    let mut client = server.client();
+    assert_eq!(client.ask("WEIR.GROUP CREATE s g BEGINNING"), "+NEW");
+    for nth in 1..=200 {
+        client.ask(&format!("WEIR.ADD s {nth}-0 nth {nth}"));
+    }
+    let long = client.ask("WEIR.READGROUP s g ann COUNT 500");
+    assert!(long.starts_with("*200 *3 $3 1-0 *2 $3 nth $1 1 $"), "{}", &long[..60]);
+    assert!(long.ends_with(" 1 0 0 1030000 1000000 199 200"), "{}", &long[long.len() - 60..]);
+    assert_eq!(client.ask("WEIR.NACK s g 3-0 DELAY 0 CLASS io REASON broken"), "*1 +DONE");
+    let again = client.ask("WEIR.READGROUP s g ann RECLAIMED");
+    assert!(again.starts_with("*1 *5 $3 3-0 *2 $3 nth $1 3 $"), "{again}");
+    assert!(again.ends_with("*3 $2 io $6 broken :1000000 *3 $2 io $6 broken :1000000"), "{again}");
+    client.check(&[("WEIR.READGROUP s g ann", "*0"), ("WEIR.READGROUP s g bob HISTORY BLOCK 5", HISTORY)]);
+}
+
+const HISTORY: &str = "-INVALID a history read does not wait";

@@ -99,3 +99,17 @@ proptest! {
         check_reply(&request, &mut draw);
     }
 }
+
+#[test]
+fn a_delivery_whose_entry_has_gone_is_left_out() {
+    let mut draw = Draw(7);
+    let Request::ReadAsGroup(verb) = draw.request(24) else { panic!("the 24th verb reads as a group") };
+    let kept = draw.delivery();
+    let Value::Array(mut items) = weir_wire::ReadAsGroup::reply(vec![draw.delivery(), kept.clone()]) else {
+        panic!("deliveries are an array");
+    };
+    let Value::Array(parts) = &mut items[0] else { panic!("a delivery is an array") };
+    parts[1] = Value::Null;
+    let back = verb.read_reply(Value::Array(items)).expect("the other one is whole");
+    assert_eq!(back, [kept]);
+}

@@ -24,6 +24,7 @@ mod slowlog;
 mod strings;
 mod transaction;
 mod weir;
+mod weir_native;
 mod xack;
 mod xadd;
 mod xautoclaim;

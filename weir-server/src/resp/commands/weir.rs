@@ -10,6 +10,7 @@ use weir_wire::{
     SettleEntries, TermEntries, TrimStream, Verb,
 };
 
+use super::weir_native;
 use crate::resp::asks::{Ask, namespace_names};
 use crate::resp::call::{Answer, Call, Stop};
 use crate::resp::command::{Command, KeyUse, Keys, Run, flag};
@@ -23,17 +24,49 @@ macro_rules! rows {
 }
 
 rows! {
-    ADD = AppendEntry<'static>, ADDBATCH = AppendBatch<'static>, READ = ReadStream<'static>, HEAD = HeadOf<'static>, INFO = InfoOf<'static>,
-    STREAMS = ListStreamNames, DEL = DeleteStream<'static>, DELENTRIES = DeleteEntries<'static>, TRIM = TrimStream<'static>, LOST = LostEntries<'static>,
-    RETENTION_SET = SetRetention<'static>, RETENTION_GET = GetRetention<'static>,
-    GROUP_CREATE = CreateGroupOf<'static>, GROUP_SET = SetPolicy<'static>, GROUP_GET = GetGroup<'static>, GROUP_LIST = ListGroups<'static>,
-    GROUP_DEL = DeleteGroup<'static>, SEEK = SeekGroup<'static>, PAUSE = PauseGroup<'static>, RESUME = ResumeGroup<'static>, LAG = LagOf<'static>,
-    CONSUMER_CREATE = CreateConsumer<'static>, CONSUMER_LIST = ListConsumers<'static>, CONSUMER_DEL = DeleteConsumer<'static>,
-    READGROUP = ReadAsGroup<'static>, SETTLE = SettleEntries<'static>, NACK = NackEntries<'static>, RELEASE = ReleaseEntries<'static>, TERM = TermEntries<'static>,
-    EXTEND = ExtendEntries<'static>, CLAIM = ClaimEntries<'static>, AUTOCLAIM = AutoClaimEntries<'static>,
-    PENDING_SUMMARY = PendingSummaryOf<'static>, PENDING_PAGE = PendingRows<'static>, RESTORE = RestorePending<'static>,
-    DLQ_LIST = DeadLetters<'static>, DLQ_PEEK = DeadLetterPeek<'static>, DLQ_REDRIVE = RedriveDeadLetters<'static>, DLQ_PURGE = PurgeDeadLetters<'static>,
+    ADDBATCH = AppendBatch<'static>,
+    READ = ReadStream<'static>,
+    HEAD = HeadOf<'static>,
+    INFO = InfoOf<'static>,
+    STREAMS = ListStreamNames,
+    DEL = DeleteStream<'static>,
+    DELENTRIES = DeleteEntries<'static>,
+    TRIM = TrimStream<'static>,
+    LOST = LostEntries<'static>,
+    RETENTION_SET = SetRetention<'static>,
+    RETENTION_GET = GetRetention<'static>,
+    GROUP_CREATE = CreateGroupOf<'static>,
+    GROUP_SET = SetPolicy<'static>,
+    GROUP_GET = GetGroup<'static>,
+    GROUP_LIST = ListGroups<'static>,
+    GROUP_DEL = DeleteGroup<'static>,
+    SEEK = SeekGroup<'static>,
+    PAUSE = PauseGroup<'static>,
+    RESUME = ResumeGroup<'static>,
+    LAG = LagOf<'static>,
+    CONSUMER_CREATE = CreateConsumer<'static>,
+    CONSUMER_LIST = ListConsumers<'static>,
+    CONSUMER_DEL = DeleteConsumer<'static>,
+    NACK = NackEntries<'static>,
+    RELEASE = ReleaseEntries<'static>,
+    TERM = TermEntries<'static>,
+    EXTEND = ExtendEntries<'static>,
+    CLAIM = ClaimEntries<'static>,
+    AUTOCLAIM = AutoClaimEntries<'static>,
+    PENDING_SUMMARY = PendingSummaryOf<'static>,
+    PENDING_PAGE = PendingRows<'static>,
+    RESTORE = RestorePending<'static>,
+    DLQ_LIST = DeadLetters<'static>,
+    DLQ_PEEK = DeadLetterPeek<'static>,
+    DLQ_REDRIVE = RedriveDeadLetters<'static>,
+    DLQ_PURGE = PurgeDeadLetters<'static>,
 }
+
+pub(super) static ADD: Command = native(<AppendEntry<'static> as Verb<'static>>::COMMAND, weir_native::add);
+pub(super) static READGROUP: Command =
+    native(<ReadAsGroup<'static> as Verb<'static>>::COMMAND, weir_native::read_group);
+pub(super) static SETTLE: Command =
+    native(<SettleEntries<'static> as Verb<'static>>::COMMAND, weir_native::settle);
 
 pub(super) static RETENTION: Command = container(
     "weir.retention",
@@ -143,6 +176,12 @@ const fn row(wire: weir_wire::Command) -> Command {
     }
 }
 
+/// A row whose command is carried out within the turn, so that transactions may have it.
+const fn native(wire: weir_wire::Command, run: fn(&mut Call<'_, '_>) -> Answer) -> Command {
+    let row = row(wire);
+    Command { flags: row.flags & !flag::NO_MULTI, run: Run::Call(run), ..row }
+}
+
 const fn is_subcommand(name: &str) -> bool {
     let (bytes, mut at) = (name.as_bytes(), 0);
     while at < bytes.len() {
@@ -155,7 +194,7 @@ const fn is_subcommand(name: &str) -> bool {
 }
 
 /// Leaves the call to be carried out when the turn is over.
-fn ask(call: &mut Call<'_, '_>) -> Answer {
+pub(super) fn ask(call: &mut Call<'_, '_>) -> Answer {
     let ns = call.client().ns;
     let broker = call.door.asks.broker(ns);
     let words: Vec<Box<[u8]>> = call.args.iter().map(Box::from).collect();
