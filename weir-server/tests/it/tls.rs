@@ -13,18 +13,24 @@ use weir_server::resp::{Config, Listener};
 use crate::harness::TestServer;
 
 fn start() -> (TestServer, ClientConfig) {
+    let (server, config, _) = start_with(Config::default());
+    (server, config)
+}
+
+/// A server, how its clients are made, and the certificate they trust in PEM.
+fn start_with(door: Config) -> (TestServer, ClientConfig, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let identity = Identity::new(vec![made.cert.der().clone()], key).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let listeners = vec![Listener::tls(listener, identity).unwrap()];
-    let server = TestServer::listening(address, listeners, Config::default(), Arc::new(SystemClock::new()));
+    let server = TestServer::listening(address, listeners, door, Arc::new(SystemClock::new()));
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    (server, client.with_root_certificates(roots).with_no_client_auth())
+    (server, client.with_root_certificates(roots).with_no_client_auth(), made.cert.pem())
 }
 
 fn connect(server: &TestServer, config: &ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
@@ -55,6 +61,25 @@ fn commands_and_answers_of_any_size_pass() {
     expect(&mut client, b"$3\r\n1-1\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$5242880\r\n");
     expect(&mut client, &value);
     expect(&mut client, b"\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_client_of_the_traits_speaks_tls_and_logs_in() {
+    use weir_redis::server::{Options, connect_with};
+    let door = Config { password: Some("secret".into()), ..Config::default() };
+    let (server, _, pem) = start_with(door);
+    let url = format!("weirs://localhost:{}", server.address.port());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let trusting = Options { root_certificates: Some(pem.into_bytes()), ..Options::default() };
+        let known = Options { token: Some("secret".into()), ..trusting.clone() };
+        let broker = connect_with(&url, known).await.unwrap().broker();
+        assert_eq!(broker.head(b"orders").await.unwrap(), None);
+        let stranger = connect_with(&url, trusting).await.unwrap_err();
+        assert_eq!(stranger.kind(), &weir_core::ErrorKind::Denied, "{stranger:?}");
+        let distrusting = connect_with(&url, Options::default()).await.unwrap_err();
+        assert_eq!(distrusting.kind(), &weir_core::ErrorKind::Unavailable, "{distrusting:?}");
+    });
 }
 
 /// Without a word of goodbye a client could not tell the end from an attacker who cuts the connection.

@@ -55,7 +55,7 @@ fn a_group_gives_takes_back_and_settles() {
     client.check(&[
         ("WEIR.GROUP CREATE s g BEGINNING FAILURES 3 LEASE 30000", "+NEW"),
         ("WEIR.GROUP CREATE s g BEGINNING", "+EXISTING"),
-        ("WEIR.GROUP CREATE s g END", "-BUSYGROUP a consumer group of this name exists already"),
+        ("WEIR.GROUP CREATE s g END", TAKEN),
         ("WEIR.ADD s 1-1 a 1", "*2 $3 1-1 :0"),
         ("WEIR.ADD s 2-1 a 2", "*2 $3 2-1 :0"),
     ]);
@@ -122,3 +122,5 @@ fn a_long_answer_and_one_that_tells_of_failures_are_written_as_the_wire_has_them
 }
 
 const HISTORY: &str = "-INVALID a history read does not wait";
+
+const TAKEN: &str = "-BUSYGROUP a consumer group of this name exists already: group \"g\" of stream \"s\"";
