@@ -2,7 +2,8 @@
 //!
 //! * Every append has an ID of its own. It is sent again until the broker has answered; what the broker has already it
 //!   does not add twice.
-//! * What is appended to a stream through one publisher stands there in the order of the calls.
+//! * What is appended to a stream through one publisher, one call after the other, stands there in that order. (Of
+//!   calls that run at the same time, nobody knows which comes first.)
 //! * With an [outbox](Builder::outbox) an append is done as soon as it is safe on this machine's disk while the broker is
 //!   away, also over a restart of the process; everything behind it waits there, too, so that the order is kept.
 //! * Appends go to the broker many at a time: while one batch is on its way the next one gathers.
@@ -206,10 +207,17 @@ impl Publisher {
         fields: FieldRefs<'_>,
     ) -> Result<Published, Error> {
         let (stream, append_id) = (stream.as_ref().to_vec(), id.as_ref().to_vec());
-        let append = Append { stream, append_id, fields: traced(fields) };
+        self.enqueue(Append { stream, append_id, fields: traced(fields) })
+            .await?
+            .await
+            .map_err(|_| closed())?
+    }
+
+    /// Gives an append its place in the order; the answer comes later.
+    async fn enqueue(&self, append: Append) -> Result<oneshot::Receiver<Result<Published, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
         self.inner.requests.send(Request::Append(append, reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        Ok(answer)
     }
 
     /// Sends what waits, for so long at most, and ends: later appends are refused. What is left then stays in the outbox

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use weir_core::{BoxFuture, Error, FieldRefs, Fields};
 
-use super::{Published, Publisher, traced};
+use super::{Append, Published, Publisher, closed, traced};
 use crate::Shutdown;
 
 /// An append as a row of a table.
@@ -129,11 +129,16 @@ impl Publisher {
     /// Moves the oldest rows; how many.
     async fn relay_some(&self, table: &dyn OutboxTable) -> Result<usize, Error> {
         let rows = table.oldest(ROWS_MAX).await?;
-        let sending = rows.iter().map(|(_, row)| async move {
-            let fields: Vec<_> = row.fields.iter().map(|(name, value)| (&**name, &**value)).collect();
-            self.append_as(&row.stream, &row.append_id, &fields).await
-        });
-        let sent: Vec<Result<Published, Error>> = futures_util::future::join_all(sending).await;
+        // All of them get their places first, and then their answers.
+        let mut answers = Vec::with_capacity(rows.len());
+        for (_, row) in &rows {
+            let (stream, append_id) = (row.stream.clone(), row.append_id.clone().into_bytes());
+            answers.push(self.enqueue(Append { stream, append_id, fields: row.fields.clone() }).await?);
+        }
+        let mut sent: Vec<Result<Published, Error>> = Vec::with_capacity(rows.len());
+        for answer in answers {
+            sent.push(answer.await.unwrap_or_else(|_| Err(closed())));
+        }
         let numbers: Vec<i64> = rows
             .iter()
             .zip(&sent)

@@ -1,6 +1,8 @@
 //! The runtime on the naive broker, in virtual time: tokio's clock is paused and jumps whenever everything waits.
 
 mod basics;
+mod publishing;
 mod rules;
+mod simply;
 mod traps;
 mod world;
