@@ -763,7 +763,7 @@ async fn s20_order_is_kept_by_lanes_not_by_habit() {
                     let n = number(&context);
                     // Some are slow, and some fail at first.
                     tokio::time::sleep(Duration::from_millis(u64::from(n * 31 % 17))).await;
-                    if n % 7 == 0 && context.failures() == 0 {
+                    if n.is_multiple_of(7) && context.failures() == 0 {
                         return Outcome::retry("at first");
                     }
                     journal.write((context.text("brand").unwrap().into_owned(), n));
