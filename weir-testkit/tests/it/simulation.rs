@@ -1,4 +1,4 @@
-//! The stories in simulated time, on the model.
+//! The stories in simulated time, on the model and on the embedded engine.
 
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use weir_testkit::simulation::{
     throughput_beside_a_failing_key,
 };
 
+use crate::life::Life;
+
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp(1_704_067_200_000)))
 }
@@ -16,6 +18,11 @@ fn clock() -> Arc<ManualClock> {
 fn model() -> Simulated {
     let clock = clock();
     Simulated { broker: Arc::new(TestBroker::with_manual_clock(clock.clone())), clock }
+}
+
+fn embedded() -> Simulated {
+    let clock = clock();
+    Simulated { broker: Life::new(clock.clone()).broker().unwrap(), clock }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -58,4 +65,19 @@ fn other_keys_go_on_while_one_fails_in_the_model() {
 #[test]
 fn clock_steps_change_no_delay_of_the_model() {
     block_on(delays_survive_clock_steps(&model(), b"steps")).unwrap();
+}
+
+#[test]
+fn the_embedded_engine_keeps_keys_in_order() {
+    check_order(&embedded(), 20);
+}
+
+#[test]
+fn other_keys_go_on_while_one_fails_in_the_embedded_engine() {
+    check_throughput(&embedded());
+}
+
+#[test]
+fn clock_steps_change_no_delay_of_the_embedded_engine() {
+    block_on(delays_survive_clock_steps(&embedded(), b"steps")).unwrap();
 }
