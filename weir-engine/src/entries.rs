@@ -141,7 +141,7 @@ impl Core {
         };
         let judged = (record.pos, record.at);
         self.commit_to(found, &Record::Entry(record));
-        self.judge_new(found, judged, &new.fields);
+        self.judge_new(found, new.id, judged, &new.fields);
         found
     }
 

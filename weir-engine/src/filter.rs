@@ -166,10 +166,12 @@ impl Group {
         })
     }
 
-    /// Judges a new entry, if all before it were.
-    fn judge_new(&mut self, pos: u64, at: u64, fields: &Fields<'_>) {
+    /// Judges a new entry, if all before it were. One that is not above the group's place it will not be given: a group
+    /// may be made beyond the end of its stream.
+    fn judge_new(&mut self, id: EntryId, (pos, at): (u64, u64), fields: &Fields<'_>) {
+        let is_ahead = id > self.last_id;
         let Some(matching) = self.matching.as_mut().filter(|matching| matching.upto == pos) else { return };
-        let passes = sees(&matching.filter, fields);
+        let passes = is_ahead && sees(&matching.filter, fields);
         matching.judged(pos, passes);
         matching.arrivals.add(at, u64::from(passes));
     }
@@ -177,12 +179,12 @@ impl Group {
 
 impl Core {
     /// Has the filters of a stream's groups judge an entry that was just added.
-    pub(crate) fn judge_new(&mut self, found: Found, (pos, at): (u64, u64), fields: &Fields<'_>) {
+    pub(crate) fn judge_new(&mut self, found: Found, id: EntryId, placed: (u64, u64), fields: &Fields<'_>) {
         let Some(groups) = self.stream_mut(found).groups.as_mut().filter(|groups| groups.has_filters())
         else {
             return;
         };
-        groups.each_filtering(|group| group.judge_new(pos, at, fields));
+        groups.each_filtering(|group| group.judge_new(id, placed, fields));
     }
 
     /// Brings what is known of a filtered group's entries to where the group is. Nothing is judged.
@@ -260,8 +262,11 @@ impl Core {
             false => self.log.read_many_cached(&lsns, visit),
         };
         let done = verdicts.len();
+        let after = self.group(found, at).last_id;
         let known = self.group_mut(found, at).matching.as_mut().expect("anchored before");
-        entries.iter().zip(verdicts).for_each(|(entry, passes)| known.judged(entry.pos, passes));
+        for (entry, passes) in entries.iter().zip(verdicts) {
+            known.judged(entry.pos, passes && entry.id > after);
+        }
         match read {
             Ok(()) => Ok(done),
             Err(ReadError::NotWritten(_)) if on_the_spot => Ok(done),

@@ -170,7 +170,9 @@ impl Space {
                 }
             });
         }
-        self.enforce_retention(name);
+        if appended.iter().any(|one: &Appended| !one.is_duplicate) {
+            self.enforce_retention(name);
+        }
         Ok(appended)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_core::{Backoff, Expected, Policy};
+use weir_core::{Backoff, Condition, ConditionTest, Expected, FieldName, Filter, Policy};
 use weir_testkit::properties::op::{
     DeadLetterRef, Fate, FieldList, GroupNo, IdRef, Op, Origin, PolicyRef, Source, TokenRef,
 };
@@ -21,8 +21,12 @@ fn check(ops: Vec<Op>) {
 }
 
 fn group(policy: Policy) -> Op {
+    group_from(Origin::Beginning, policy)
+}
+
+fn group_from(origin: Origin, policy: Policy) -> Op {
     let policy = PolicyRef { policy, dead_letter: DeadLetterRef::Default };
-    Op::CreateGroup { group: GROUP, origin: Origin::Beginning, policy }
+    Op::CreateGroup { group: GROUP, origin, policy }
 }
 
 /// Entries 1-0, 2-0 … with these fields.
@@ -83,6 +87,42 @@ fn what_waits_behind_an_entry_that_is_gone_comes_with_the_next_read() {
         Op::DeleteEntries { stream: 0, ids: vec![IdRef::Small(1, 0)] },
         available(),
         available(),
+        Op::Look,
+    ]);
+}
+
+#[test]
+fn a_filtered_group_beyond_the_end_of_its_stream_does_not_lag_behind_what_it_will_not_be_given() {
+    let placed = Condition { field: FieldName::Type, test: ConditionTest::Equals(b"placed".to_vec()) };
+    let filter = Some(Filter { conditions: vec![placed] });
+    check(vec![
+        group_from(Origin::After(IdRef::Small(9, 0)), Policy { filter, ..Policy::recommended() }),
+        Op::Look,
+        batch(&[vec![("type", "placed")], vec![("type", "paid")]]),
+        Op::Look,
+        read(5),
+        Op::Look,
+    ]);
+}
+
+#[test]
+fn a_repeated_batch_does_not_spend_what_a_policy_let_go() {
+    let entry = || vec![("type", "placed")];
+    let repeated = || Op::Append {
+        stream: 0,
+        entry: (None, Some("1"), entry()),
+        producer: Some("p"),
+        expected: Expected::Any,
+    };
+    let retention = weir_core::Retention { length: Some(1), ..Default::default() };
+    let policy = PolicyRef { policy: Policy::recommended(), dead_letter: DeadLetterRef::Default };
+    check(vec![
+        group(Policy { required: true, ..Policy::recommended() }),
+        Op::SetRetention { stream: 0, retention: Some(retention) },
+        batch(&[entry(), entry()]),
+        repeated(),
+        Op::SetPolicy { group: GROUP, policy },
+        repeated(),
         Op::Look,
     ]);
 }
