@@ -123,4 +123,4 @@ fn a_long_answer_and_one_that_tells_of_failures_are_written_as_the_wire_has_them
 
 const HISTORY: &str = "-INVALID a history read does not wait";
 
-const TAKEN: &str = "-BUSYGROUP a consumer group of this name exists already: group \"g\" of stream \"s\"";
+const TAKEN: &str = "-BUSYGROUP a consumer group of this name exists already: group g of stream s";
