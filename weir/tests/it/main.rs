@@ -19,6 +19,7 @@ mod exam;
 mod fake_server;
 mod full_disk;
 mod kills;
+mod publisher_cut_off;
 mod redis;
 mod serve;
 mod tidy;
