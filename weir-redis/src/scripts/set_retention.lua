@@ -16,5 +16,7 @@ for i, name in ipairs({ 'length', 'bytes', 'age', 'hold', 'kept' }) do
   end
 end
 if ARGV[5] == '' then call('HDEL', kstream, 'counted', 'counted_entries', 'counted_to') end
+-- Without limits nothing is held, and alerts begin anew.
+if ARGV[4] == '' and ARGV[5] == '' and ARGV[6] == '' then call('HDEL', kstream, 'level') end
 enforce()
 return 0
