@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
+use serde::Serialize;
 use weir_core::{Backoff, Condition, CreateGroup, Created, GroupOrigin, PendingFate, Policy};
 
 use super::ask::confirm;
 use super::reach::{self, Folder, Reach};
 use super::{all, text, words};
 use crate::exit::usage;
-use crate::output::{Tone, print_line, toned};
+use crate::output::{Tone, print_json, print_line, toned};
 
 /// What can be done to a group.
 #[derive(Debug, Subcommand)]
@@ -36,8 +37,29 @@ pub(crate) struct Named {
     stream: String,
     /// The group
     group: String,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     reach: Reach,
+}
+
+/// What was done, for programs.
+#[derive(Debug, Serialize)]
+struct DoneJson<'a> {
+    stream: &'a str,
+    group: &'a str,
+    done: &'a str,
+}
+
+impl Named {
+    /// Says what was done: a word for programs, a sentence for people.
+    fn tell(&self, done: &str, sentence: &str) -> Result<()> {
+        match self.json {
+            true => print_json(&DoneJson { stream: &self.stream, group: &self.group, done }),
+            false => print_line(sentence),
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -255,24 +277,27 @@ fn title(named: &Named) -> String {
 
 async fn create(args: &CreateArgs) -> Result<()> {
     let policy = args.policy.over(Policy::recommended())?;
-    let Named { stream, group, reach } = &args.named;
+    let Named { stream, group, reach, .. } = &args.named;
     let broker = reach.open(Folder::Made).await?;
     let options = CreateGroup { origin: args.from, policy };
     match broker.create_group(stream.as_bytes(), group.as_bytes(), options).await? {
-        Created::New => print_line(&format!("made the group {}", title(&args.named))),
+        Created::New => args.named.tell("created", &format!("made the group {}", title(&args.named))),
         Created::Existing => {
             let hint = "its policy was left as it is; `weir group set` changes it";
-            print_line(&format!("the group {} was there already; {hint}", title(&args.named)))
+            args.named.tell("existed", &format!("the group {} was there already; {hint}", title(&args.named)))
         }
     }
 }
 
 async fn set(args: &SetArgs) -> Result<()> {
-    let Named { stream, group, reach } = &args.named;
+    let Named { stream, group, reach, .. } = &args.named;
     let broker = reach.open(Folder::Needed).await?;
     let info = all::group(&*broker, stream, group).await?;
     let policy = args.policy.over(info.policy.unwrap_or_else(Policy::recommended))?;
     broker.set_policy(stream.as_bytes(), group.as_bytes(), policy.clone()).await?;
+    if args.named.json {
+        return args.named.tell("set", "");
+    }
     print_line(&format!("the policy of {}:", title(&args.named)))?;
     for (name, value) in super::groups::policy_rows(&policy) {
         print_line(&format!("  {name:<26} {value}"))?;
@@ -281,22 +306,24 @@ async fn set(args: &SetArgs) -> Result<()> {
 }
 
 async fn delete(args: &DeleteArgs) -> Result<()> {
-    let Named { stream, group, reach } = &args.named;
+    let Named { stream, group, reach, .. } = &args.named;
     let broker = reach.open(Folder::Needed).await?;
     let info = all::group(&*broker, stream, group).await?;
-    print_line(&format!(
-        "{} has {} pending, {}; its dead letters stay",
-        title(&args.named),
-        text::entries(info.pending),
-        text::plural(info.consumers, "consumer", "consumers")
-    ))?;
+    if !args.named.json {
+        print_line(&format!(
+            "{} has {} pending, {}; its dead letters stay",
+            title(&args.named),
+            text::entries(info.pending),
+            text::plural(info.consumers, "consumer", "consumers")
+        ))?;
+    }
     confirm("End the group?", args.yes)?;
     broker.delete_group(stream.as_bytes(), group.as_bytes()).await?;
-    print_line(&format!("ended the group {}", title(&args.named)))
+    args.named.tell("deleted", &format!("ended the group {}", title(&args.named)))
 }
 
 async fn pause(args: &PauseArgs) -> Result<()> {
-    let Named { stream, group, reach } = &args.named;
+    let Named { stream, group, reach, .. } = &args.named;
     let broker = reach.open(Folder::Needed).await?;
     all::group(&*broker, stream, group).await?;
     broker.pause(stream.as_bytes(), group.as_bytes(), args.duration).await?;
@@ -304,27 +331,28 @@ async fn pause(args: &PauseArgs) -> Result<()> {
         Some(duration) => format!("for {}", text::duration(duration)),
         None => format!("until `weir group resume {stream} {group}`"),
     };
-    print_line(&format!("paused {} {until}", title(&args.named)))
+    args.named.tell("paused", &format!("paused {} {until}", title(&args.named)))
 }
 
 async fn resume(named: &Named) -> Result<()> {
     let broker = named.reach.open(Folder::Needed).await?;
     all::group(&*broker, &named.stream, &named.group).await?;
     broker.resume(named.stream.as_bytes(), named.group.as_bytes()).await?;
-    print_line(&format!("resumed {}", title(named)))
+    named.tell("resumed", &format!("resumed {}", title(named)))
 }
 
 async fn forget(args: &ForgetArgs) -> Result<()> {
-    let Named { stream, group, reach } = &args.named;
+    let Named { stream, group, reach, .. } = &args.named;
     let broker = reach.open(Folder::Needed).await?;
     all::group(&*broker, stream, group).await?;
     let (stream, group, consumer) = (stream.as_bytes(), group.as_bytes(), args.consumer.as_bytes());
     let held = broker.delete_consumer(stream, group, consumer, PendingFate::HandBack).await?;
-    print_line(&format!(
+    let sentence = format!(
         "removed the consumer {}; it held {}, which others are given now",
         toned(Tone::Name, &args.consumer),
         text::entries(held)
-    ))
+    );
+    args.named.tell("forgotten", &sentence)
 }
 
 #[cfg(test)]

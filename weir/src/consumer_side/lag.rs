@@ -1,5 +1,6 @@
 //! `weir lag`: how far behind groups are; with `--watch` again and again.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -139,6 +140,10 @@ fn judge(max: Option<u64>, groups: &[Behind]) -> Result<()> {
 }
 
 fn print(args: &Args, groups: &[Behind]) -> Result<()> {
+    if args.watch.is_some() && !args.json && std::io::stdout().is_terminal() {
+        // Each look takes the place of the one before.
+        print_line("\x1b[2J\x1b[H")?;
+    }
     if args.json {
         return groups.iter().try_for_each(|behind| print_json(&behind.to_json()));
     }

@@ -72,6 +72,9 @@ pub(crate) struct TrimArgs {
     /// Do it without asking
     #[arg(short, long)]
     yes: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -99,6 +102,9 @@ pub(crate) struct DeleteArgs {
     /// Do it without asking
     #[arg(short, long)]
     yes: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -148,9 +154,18 @@ async fn trim(args: &TrimArgs) -> Result<()> {
     let broker = args.reach.open(Folder::Needed).await?;
     let stream = args.stream.as_bytes();
     let info = broker.stream_info(stream).await?.ok_or_else(|| all::no_stream(&args.stream))?;
-    print_line(&format!("{} has {}", toned(Tone::Name, &args.stream), text::entries(info.length)))?;
+    if !args.json {
+        print_line(&format!("{} has {}", toned(Tone::Name, &args.stream), text::entries(info.length)))?;
+    }
     confirm("Remove the oldest?", args.yes)?;
     let trimmed = broker.trim(stream, to).await?;
+    if args.json {
+        return print_json(&RemovedJson {
+            stream: &args.stream,
+            removed: trimmed.removed,
+            held: trimmed.held,
+        });
+    }
     print_line(&format!("removed {}", text::entries(trimmed.removed)))?;
     match trimmed.held {
         0 => Ok(()),
@@ -163,6 +178,14 @@ async fn trim(args: &TrimArgs) -> Result<()> {
             ),
         )),
     }
+}
+
+#[derive(Debug, Serialize)]
+struct RemovedJson<'a> {
+    stream: &'a str,
+    /// Entries.
+    removed: u64,
+    held: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -219,13 +242,18 @@ async fn delete(args: &DeleteArgs) -> Result<()> {
     let broker = args.reach.open(Folder::Needed).await?;
     let stream = args.stream.as_bytes();
     let info = broker.stream_info(stream).await?.ok_or_else(|| all::no_stream(&args.stream))?;
-    print_line(&format!(
-        "{} has {} and {}; its dead letters stay",
-        toned(Tone::Name, &args.stream),
-        text::entries(info.length),
-        text::plural(info.groups, "group", "groups")
-    ))?;
+    if !args.json {
+        print_line(&format!(
+            "{} has {} and {}; its dead letters stay",
+            toned(Tone::Name, &args.stream),
+            text::entries(info.length),
+            text::plural(info.groups, "group", "groups")
+        ))?;
+    }
     confirm("Remove the stream?", args.yes)?;
     broker.delete_stream(stream).await?;
+    if args.json {
+        return print_json(&RemovedJson { stream: &args.stream, removed: info.length, held: 0 });
+    }
     print_line(&format!("removed the stream {}", toned(Tone::Name, &args.stream)))
 }

@@ -47,6 +47,9 @@ Its exit code says what becomes of the entry:
 The last line that it writes to standard error is the reason that is kept; written as `class: reason` it gives the class
 of the failure, too, which is otherwise `exit-CODE`, `signal-NUMBER` or `timeout`.
 
+Options under Policy are those of a group that is made here, and the whole policy of one that is there; without any, a
+group that is there keeps its own.
+
 A signal ends weir in order: nothing new is begun, what runs has --grace to end, what is left is handed back.";
 
 /// A command, and how it is run.

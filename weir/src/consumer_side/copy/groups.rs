@@ -46,7 +46,8 @@ async fn create(ends: &Ends, stream: &[u8], group: &GroupInfo, notes: &mut Vec<S
         ));
         never_dead()
     });
-    let origin = group.origin.unwrap_or(GroupOrigin::After(group.last_delivered_id));
+    // Of a group that was made by XGROUP CREATE nobody knows where it started; programs mostly say: at the start.
+    let origin = group.origin.unwrap_or(GroupOrigin::Beginning);
     ends.destination.create_group(stream, &group.name, CreateGroup { origin, policy }).await?;
     if group.paused {
         ends.destination.pause(stream, &group.name, None).await?;

@@ -90,6 +90,47 @@ fn it_is_shown_first_and_goes_on_where_it_stopped() {
     assert_eq!((ns(&from), ns(&to).len()), (ns(&to), 15));
 }
 
+/// A Redis that other clients have used: its groups have no policy, and their pending entries come along.
+#[test]
+fn groups_of_redis_clients_come_along() {
+    let redis = crate::redis::Redis::start_on_a_port();
+    let ids = ["1-0", "2-0", "3-0", "4-0"];
+    for id in ids {
+        redis.call(&["XADD", "orders", id, "n", id]);
+    }
+    redis.call(&["XGROUP", "CREATE", "orders", "billing", "0"]);
+    redis.call(&["XREADGROUP", "GROUP", "billing", "bob", "COUNT", "3", "STREAMS", "orders", ">"]);
+    redis.call(&["XACK", "orders", "billing", "2-0"]);
+    redis.call(&["XDEL", "orders", "3-0"]);
+    let to = Place::server();
+    let out = to.weir(&["copy", &redis.tcp_url(), &to.url, "--yes"]).done();
+    assert!(out.contains("orders: copied 3 entries, 1 group, 1 pending"), "{out}");
+    assert!(
+        out.contains("billing had no policy") && out.contains("1 entry pending whose entries are gone"),
+        "{out}"
+    );
+    let rows = to.json(&["pending", "orders", "billing"]);
+    let row = &rows[0];
+    assert_eq!((rows.len(), &row["id"], &row["consumer"]), (1, &"1-0".into(), &"bob".into()));
+    let ran = to.weir(&[
+        "consume",
+        "orders",
+        "-g",
+        "billing",
+        "--from",
+        "start",
+        "-e",
+        "echo $FIELD_N",
+        "--drain",
+        "--lease",
+        "1ms",
+    ]);
+    let out = ran.done();
+    let mut lines: Vec<_> = out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1-0", "4-0"]);
+}
+
 #[test]
 fn what_is_no_copy_is_left_alone() {
     let (from, to) = (Place::folder(), Place::folder());

@@ -181,7 +181,8 @@ fn a_group_is_ended_when_that_is_meant() {
     everywhere(|place| {
         place.weir(&["group", "create", "s", "g", "--from", "start"]).done();
         place.weir(&["group", "delete", "s", "g"]).failed(3, "nothing was changed");
-        place.weir(&["group", "delete", "s", "g", "--yes"]).done();
+        let done = place.json(&["group", "delete", "s", "g", "--yes"]).pop().unwrap();
+        assert_eq!((&done["group"], &done["done"]), (&"g".into(), &"deleted".into()));
         assert!(place.json(&["groups"]).is_empty());
         assert!(place.weir(&["groups"]).done().contains("no groups"));
     });
