@@ -127,6 +127,7 @@ async fn redis(_url: &str, _options: &Options) -> Result<Reached, Error> {
     Err(not_compiled_in("redis"))
 }
 
+#[cfg(not(all(feature = "embedded", feature = "redis")))]
 fn not_compiled_in(feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported("its engine was not compiled in"))
         .with_context(format!("build weir-connect with the feature {feature:?}"))

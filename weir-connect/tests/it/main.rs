@@ -1,6 +1,5 @@
 //! Opening brokers by their URLs, in this process.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(feature = "embedded")]
 
 use weir_core::{ErrorKind, ReadFrom, ReadOptions};

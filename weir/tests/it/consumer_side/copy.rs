@@ -61,7 +61,6 @@ fn everything_of_a_stream_is_on_the_other_side_whichever_engines_these_are() {
     assert!(!wanted.1.is_empty(), "something is pending");
     let mut from = source;
     for to in std::iter::once(Place::folder()).chain(servers()) {
-        println!("{} to {}", from.url, to.url);
         let out = to.weir(&["copy", &from.url, &to.url, "orders", "--yes"]).done();
         assert!(out.contains("orders: copied 700 entries, 2 groups, "), "{out}");
         assert_eq!(seen(&to), wanted, "{} to {}", from.url, to.url);

@@ -175,7 +175,8 @@ impl Drop for Running {
 #[track_caller]
 pub(crate) fn everywhere(story: impl Fn(&Place)) {
     for place in std::iter::once(Place::folder()).chain(servers()) {
-        println!("on {}", place.url);
+        // Shown when the story fails.
+        eprintln!("on {}", place.url);
         story(&place);
     }
 }
