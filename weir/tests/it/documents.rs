@@ -64,6 +64,30 @@ fn the_metrics_are_those_of_the_program() {
     table_is("docs/operating.md", "metrics", &table);
 }
 
+#[test]
+fn the_commands_are_those_of_the_program() {
+    let help = |args: &[&str]| {
+        let output = weir_in(&root(), &[args, &["--help"]].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commands = |help: &str| -> Vec<(String, String)> {
+        let Some(list) = help.split("Commands:\n").nth(1) else { return Vec::new() };
+        let lines = list.lines().take_while(|line| !line.is_empty());
+        let split =
+            |line: &str| line.trim().split_once("  ").map(|(name, about)| (name.into(), about.trim().into()));
+        lines.filter_map(split).filter(|(name, _): &(String, String)| name != "help").collect()
+    };
+    let mut table = "| command | what it does |\n|---|---|\n".to_owned();
+    for (name, about) in commands(&help(&[])) {
+        let inner = commands(&help(&[&name]));
+        let names: Vec<_> = inner.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let inner = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        writeln!(table, "| `weir {name}`{inner} | {} |", cell(&about)).unwrap();
+    }
+    assert!(table.contains("| `weir dlq`: `list`, `show`, `redrive`, `purge` |"), "{table}");
+    table_is("docs/cli.md", "program", &table);
+}
+
 /// What stands between backticks and looks like a file of this tree.
 fn files_named(text: &str) -> impl Iterator<Item = &str> {
     let tops = ["weir", "docs/", "scripts/", "clients/", "fuzz/"];
