@@ -168,7 +168,11 @@ end
 local function enforce()
   if P == '' then return end
   local c = call('HMGET', kstream, 'length', 'bytes', 'age', 'hold', 'level')
-  if not (c[1] or c[2] or c[3]) then return end
+  if not (c[1] or c[2] or c[3]) then
+    -- Nothing is beyond a limit, so nothing is held.
+    if c[5] then call('HDEL', kstream, 'level') end
+    return
+  end
   local limits = { length = tonumber(c[1] or nil), bytes = tonumber(c[2] or nil), since = c[3] and now - tonumber(c[3]) }
   local total = call('XLEN', S)
   local n = beyond(total, limits)

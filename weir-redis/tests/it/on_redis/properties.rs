@@ -20,7 +20,7 @@ async fn the_model_and_a_redis_agree() {
     let broker = Arc::new(redis.broker().await);
     let on_redis = Contender { name: "redis".into(), broker, restart: None };
     let seed = std::env::var("WEIR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let options = RunOptions { seed, sequences: sequences(60, 10_000), ..RunOptions::default() };
+    let options = RunOptions { seed, sequences: sequences(6, 10_000), ..RunOptions::default() };
     if let Err(difference) = run(&mut [model, on_redis], &options).await {
         panic!("{difference}");
     }
