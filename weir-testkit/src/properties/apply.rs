@@ -207,7 +207,7 @@ async fn of_groups(broker: &dyn Broker, book: &Book, names: &Names, op: &Op) -> 
                 Mark::Count(count) | Mark::Bytes(count) => SeekTo::Skip(count),
             };
             let sought = broker.seek(&stream, name, Seek { to, dry_run: *dry_run }).await?;
-            format!("{} -> {} dropped {}", shown.id(sought.from), shown.id(sought.to), sought.dropped)
+            format!("{} -> {} dropped {}", shown.place(sought.from), shown.place(sought.to), sought.dropped)
         }
         Op::Pause { group, duration } => {
             let (stream, name, _) = named(*group);

@@ -111,6 +111,17 @@ impl Book {
         }
     }
 
+    /// Where a group is, as all brokers would show it: the ID below an entry's may or may not be the one of the entry
+    /// before.
+    pub(super) fn shown_place(&self, stream: StreamNo, id: EntryId) -> String {
+        if id.ms < AUTO_MS || id == EntryId::MAX {
+            return id.to_string();
+        }
+        let passed =
+            self.given_ids.get(&stream).map_or(0, |ids| ids.iter().filter(|known| **known <= id).count());
+        format!("behind {passed}")
+    }
+
     /// An ID as all brokers would show it.
     pub(super) fn shown_id(&self, stream: StreamNo, id: EntryId) -> String {
         let nth = |id: EntryId| {

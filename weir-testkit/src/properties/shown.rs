@@ -38,6 +38,10 @@ impl Shown<'_> {
         self.book.shown_id(self.stream, id)
     }
 
+    pub(super) fn place(&self, id: weir_core::EntryId) -> String {
+        self.book.shown_place(self.stream, id)
+    }
+
     pub(super) fn ids(&self, ids: &[weir_core::EntryId]) -> String {
         list(ids, |id| self.id(*id))
     }
@@ -104,7 +108,7 @@ impl Shown<'_> {
             other => format!("{other:?}"),
         };
         let GroupInfo { pending, consumers, paused, filtered, stale_settlements, policy, .. } = info;
-        let last = self.id(info.last_delivered_id);
+        let last = self.place(info.last_delivered_id);
         write!(
             shown,
             "{origin} last {last} pending {pending} consumers {consumers} paused {paused} filtered {filtered} \
