@@ -2,6 +2,9 @@
 
 #![cfg(feature = "embedded")]
 
+#[cfg(feature = "redis")]
+mod examples;
+
 use weir_core::{ErrorKind, ReadFrom, ReadOptions};
 
 const ALL: ReadOptions =
