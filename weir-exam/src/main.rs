@@ -17,6 +17,9 @@ struct Arguments {
     /// What sits the exam: model, embedded, redis://HOST:PORT, redis+cluster://HOST:PORT,…, weir://HOST:PORT
     #[arg(long, required_unless_present = "list")]
     engine: Option<String>,
+    /// A command for the shell that kills the server behind the URL and starts it again: durable cases run, too
+    #[arg(long, value_name = "COMMAND")]
+    restart: Option<String>,
     /// Only cases with this text in their subject or name
     #[arg(long)]
     filter: Option<String>,
@@ -69,7 +72,7 @@ fn examine(engine: &str, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         case_max: Duration::from_secs(arguments.case_max),
     };
     let report = runtime.block_on(async {
-        let target = weir_exam::target(engine).await?;
+        let target = weir_exam::target(engine, arguments.restart.as_deref()).await?;
         anyhow::Ok(conformance::run(target, options).await)
     })?;
     let mut out = io::stdout().lock();

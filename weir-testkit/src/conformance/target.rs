@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use weir_core::{Broker, Clock, ManualClock, SystemClock};
+use weir_core::{Broker, Clock, EntryId, Error, ErrorKind, ManualClock, Settle, Settlement, SystemClock};
 
 use super::Profile;
 use crate::naive::NaiveBroker;
@@ -116,6 +116,8 @@ impl SharedStage {
     /// How often a broker is asked whether it has found its engine again, and how often before it is given up.
     const ASK_EVERY: Duration = Duration::from_millis(20);
     const ASKED_MAX: u32 = 1_500;
+    /// Streams that are asked for, so many that each node of a small cluster has some.
+    const WAYS: u32 = 32;
 
     async fn restart(&self) -> Result<(), String> {
         let kill =
@@ -124,13 +126,28 @@ impl SharedStage {
         killed.map_err(|error| error.to_string())??;
         let mut last = String::new();
         for _ in 0..Self::ASKED_MAX {
-            match self.broker.head(b"is it back").await {
-                Ok(_) => return Ok(()),
+            match self.found_again().await {
+                Ok(()) => return Ok(()),
                 Err(error) => last = error.to_string(),
             }
             tokio::time::sleep(Self::ASK_EVERY).await;
         }
         Err(format!("the broker does not find it again: {last}"))
+    }
+
+    /// Whether all ways to the engine are open again: a broker may have several connections, and to several nodes. One
+    /// that broke is told by the first request on it, of which nobody knows then whether it was carried out.
+    async fn found_again(&self) -> Result<(), Error> {
+        let ack = [Settle { id: EntryId::MIN, token: None, settlement: Settlement::Ack }];
+        for way in 0..Self::WAYS {
+            let name = format!("is it back {way}");
+            self.broker.head(name.as_bytes()).await?;
+            match self.broker.settle(name.as_bytes(), b"nobody", &ack).await {
+                Err(error) if *error.kind() == ErrorKind::Unavailable => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

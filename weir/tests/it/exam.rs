@@ -30,7 +30,7 @@ async fn the_model_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_passes() {
-    examined(weir_exam::target("embedded").await.unwrap()).await;
+    examined(weir_exam::target("embedded", None).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
