@@ -13,7 +13,6 @@ async fn the_model_passes_the_exam() {
     assert!(report.failures().is_empty(), "{report}");
     assert!(report.passed() >= 300, "{} cases", report.passed());
     assert!(cases().count() >= report.passed());
-    println!("{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,17 +63,8 @@ async fn a_weir_server_passes() {
     let start = {
         let (folder, address) = (folder.path().to_owned(), address.to_string());
         move || {
-            let args = [
-                "serve",
-                "--resp",
-                &*address,
-                "--http",
-                "127.0.0.1:0",
-                "--fsync",
-                "always",
-                "--data",
-                "data",
-            ];
+            let args =
+                ["serve", "--resp", &*address, "--http", "127.0.0.1:0", "--fsync", "always", "--dir", "data"];
             weir_in(&folder, &args)
         }
     };
