@@ -136,7 +136,7 @@ struct Bench {
 /// The bare loop of an engine.
 enum Raw {
     Embedded(weir_engine::Namespace),
-    Wire(redis::Client),
+    Wire(Box<redis::Client>),
 }
 
 impl Bench {
@@ -147,7 +147,7 @@ impl Bench {
             (Arc::new(namespace.clone()), Raw::Embedded(namespace))
         } else {
             let address = url.replacen("weir://", "redis://", 1);
-            (weir_connect::open(url).await?, Raw::Wire(redis::Client::open(address)?))
+            (weir_connect::open(url).await?, Raw::Wire(Box::new(redis::Client::open(address)?)))
         };
         let entries = args.entries.unwrap_or(ENTRIES_DEFAULT);
         let count = args.count.unwrap_or(COUNT_DEFAULT);

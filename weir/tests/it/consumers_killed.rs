@@ -192,7 +192,7 @@ struct Story<'a> {
 impl Story<'_> {
     async fn tell(self) {
         let entries = if std::env::var_os("WEIR_FULL").is_some() { ENTRIES_FULL } else { ENTRIES };
-        println!("seed {}, {} entries, {}", self.seed, entries, self.url);
+        eprintln!("seed {}, {} entries, {}", self.seed, entries, self.url);
         let server = Mutex::new((self.engine)());
         let broker = patiently(|| weir_connect::open(&self.url)).await;
         let ids = publish(&*broker, entries).await;
@@ -263,7 +263,7 @@ impl Story<'_> {
         let (effects, most): (u64, u64) =
             ledger.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!((effects, most), (ids.len() as u64, 1), "each effect exactly once");
-        println!(
+        eprintln!(
             "{} entries handled; {} kills of consumers, {} of the engine; {repeats} handled again, each explained",
             ids.len(),
             kills.consumers.len(),

@@ -85,7 +85,7 @@ async fn tell(url: String, start: &(dyn Fn() -> Server + Sync)) {
     let expected: Vec<u64> = (0..entries).collect();
     let lost = expected.len() - numbers.iter().collect::<std::collections::BTreeSet<_>>().len();
     let doubled = numbers.len() - (expected.len() - lost);
-    println!(
+    eprintln!(
         "{entries} entries published to {url} over {} kills: {lost} lost, {doubled} doubled",
         kills.into_inner()
     );
