@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use weir_core::{AutoClaim, Claim, EntryId, ErrorKind, Failure, GroupSource, Policy, Timestamp, Token};
-use weir_log::ReadError;
+use weir_log::{Level, ReadError};
 
 use crate::ahead::{Colds, Missing, read_error};
 use crate::api::{
@@ -546,6 +546,19 @@ impl Core {
         Ok(look)
     }
 
+    /// Looks as a delivery will, so that what is cold shows before anything is changed.
+    pub(crate) fn warm_look(&self, found: Found, at: GroupRef, noack: bool, most: u64) -> Result<(), Cold> {
+        match self.look(found, at, noack, most) {
+            Ok(Look { halt: Some(Halt::Cold(cold)), given, .. })
+                if given.is_empty() && !matches!(cold, Cold::Again) =>
+            {
+                Err(cold)
+            }
+            // Whatever else is wrong shows when it is done.
+            _ => Ok(()),
+        }
+    }
+
     /// Why a look ends at an entry; nothing where nobody can ask again.
     fn halt_at(&self, halt: Halt, rest: &[EntryRef]) -> Option<Halt> {
         match halt {
@@ -574,6 +587,11 @@ impl Core {
             std::ops::ControlFlow::Break(())
         };
         let read = if self.blocks.reads_on_the_spot() {
+            if self.is_nested() && lsn >= self.log.written() {
+                // Nobody can ask again: what came before the transaction is written now, if it can be. If it cannot,
+                // the read says so.
+                drop(self.log.flush_submitted(Level::Written));
+            }
             self.log.read_many(&[lsn], visit)
         } else {
             self.log.read_many_cached(&[lsn], visit)

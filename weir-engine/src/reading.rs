@@ -284,8 +284,11 @@ impl Core {
             }
             self.measure(&read.limits, refs)?;
         }
-        if group.last_id >= stream.last_id || most == 0 || group.policy().is_some_and(chooses) {
+        if group.last_id >= stream.last_id || most == 0 {
             return Ok(());
+        }
+        if group.policy().is_some_and(chooses) {
+            return self.warm_look(found, at, read.noack, most);
         }
         if read.limits.bytes_total.is_some() {
             return self.measure(&read.limits, self.entries_after(found, group.last_id, most)?);
