@@ -16,14 +16,15 @@ use weir_log::Level;
 use crate::admission::COUNTED_MAX;
 use crate::api::{EntryRef, Halt, KeyRef};
 use crate::core::{Core, Found};
+use crate::dead::unheld_row;
 use crate::engine::{Engine, log_error};
 use crate::group::Group;
 use crate::idempotence::Known;
 use crate::node::Node;
-use crate::reading::{Place, ROWS_PER_RECORD};
+use crate::reading::ROWS_PER_RECORD;
 use crate::record::{
-    AssignedRow, EntryRecord, Fields, GroupRef, IdempotenceLimits, Record, put_id, put_option, read_id,
-    read_option,
+    AssignedRow, EntryRecord, Fields, GroupRef, IdempotenceLimits, PlacedRow, Record, put_id, put_option,
+    read_id, read_option,
 };
 use crate::state::Value;
 use crate::stream::{Span, Stream, plain_len};
@@ -445,7 +446,18 @@ impl Core {
                     consumer = self.group(target, at?).next_consumer_no();
                     self.commit_to(target, &Record::ConsumerNew { at: at?, consumer, name, seen, active });
                 }
-                Item::Rows(rows) => self.assign(&Place { found: target, at: at?, consumer }, rows),
+                Item::Rows(rows) => {
+                    for part in rows.chunks(ROWS_PER_RECORD) {
+                        let row = |row: &AssignedRow| PlacedRow {
+                            consumer,
+                            time: row.time,
+                            deliveries: row.deliveries,
+                            ..unheld_row(row.id)
+                        };
+                        let rows = part.iter().map(row).collect();
+                        self.commit_to(target, &Record::Place { at: at?, fresh: true, rows });
+                    }
+                }
                 Item::Released(rows) => {
                     for part in rows.chunks(ROWS_PER_RECORD) {
                         self.commit_to(target, &Record::Release { at: at?, rows: part.to_vec() });

@@ -807,7 +807,8 @@ impl Group {
         let unheld = consumer == NO_CONSUMER;
         let waiting = unheld && key != 0 && self.pending.is_busy(key, None);
         let mut extra = Extra { failures, redrives, key, waiting, generation, ..Extra::default() };
-        extra.epoch_shift = shift(u32::from(!unheld), deliveries);
+        // The rows of a copied group were never given out by it, and need no more than they had.
+        extra.epoch_shift = if generation == 0 { 0 } else { shift(u32::from(!unheld), deliveries) };
         if unheld && !waiting {
             self.pending.released_next += 1;
             (extra.released, extra.not_before) = (self.pending.released_next, until);
