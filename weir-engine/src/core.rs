@@ -59,6 +59,8 @@ pub struct Core {
     transaction: u32,
     /// Whether cold blocks were read on the spot before the transaction.
     on_the_spot_before: bool,
+    /// Between [`Core::begin`] and [`Core::end`].
+    asked_once: bool,
     /// Nobody may wait for anything any more.
     is_closed: bool,
     pub(crate) expires_actively: bool,
@@ -101,6 +103,7 @@ impl Core {
             watches: Watches::default(),
             transaction: 0,
             on_the_spot_before: false,
+            asked_once: false,
             is_closed: false,
             expires_actively: true,
             events_wanted: false,
@@ -160,6 +163,7 @@ impl Core {
             self.appender.submit();
             self.appender.begin();
             self.on_the_spot_before = self.blocks.read_on_the_spot(true);
+            self.asked_once = true;
         }
         self.transaction += 1;
     }
@@ -179,6 +183,7 @@ impl Core {
             1 => {
                 self.appender.end();
                 self.blocks.read_on_the_spot(self.on_the_spot_before);
+                self.asked_once = false;
             }
             _ => {}
         }
@@ -251,9 +256,9 @@ impl Core {
         self.transaction > 0
     }
 
-    /// Whether what is tied together is part of something larger.
-    pub(crate) fn is_nested(&self) -> bool {
-        self.transaction > 1
+    /// Whether a transaction of the caller is open, in which nobody can ask again.
+    pub(crate) fn is_asked_once(&self) -> bool {
+        self.asked_once
     }
 
     /// Ties the records of one command together. Unlike [`Core::begin`] it leaves cold blocks cold.

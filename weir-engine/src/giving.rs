@@ -562,7 +562,7 @@ impl Core {
     /// Why a look ends at an entry; nothing where nobody can ask again.
     fn halt_at(&self, halt: Halt, rest: &[EntryRef]) -> Option<Halt> {
         match halt {
-            Halt::Cold(Cold::Unwritten) if self.is_nested() => None,
+            Halt::Cold(Cold::Unwritten) if self.is_asked_once() => None,
             Halt::Cold(Cold::Index(_)) => {
                 let known = self.blocks.ahead();
                 let missing = rest.iter().map(|entry| entry.lsn).filter(|lsn| known.body(*lsn).is_none());
@@ -587,7 +587,7 @@ impl Core {
             std::ops::ControlFlow::Break(())
         };
         let read = if self.blocks.reads_on_the_spot() {
-            if self.is_nested() && lsn >= self.log.written() {
+            if self.is_asked_once() && lsn >= self.log.written() {
                 // Nobody can ask again: what came before the transaction is written now, if it can be. If it cannot,
                 // the read says so.
                 drop(self.log.flush_submitted(Level::Written));
