@@ -587,9 +587,8 @@ impl Core {
             std::ops::ControlFlow::Break(())
         };
         let read = if self.blocks.reads_on_the_spot() {
-            if self.is_asked_once() && lsn >= self.log.written() {
-                // Nobody can ask again: what came before the transaction is written now, if it can be. If it cannot,
-                // the read says so.
+            if lsn >= self.log.written() {
+                // Nobody can ask again: what came before is written now, if it can be. If not, the read says so.
                 drop(self.log.flush_submitted(Level::Written));
             }
             self.log.read_many(&[lsn], visit)

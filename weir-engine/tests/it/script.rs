@@ -308,7 +308,6 @@ pub(crate) enum Command {
         name: Name,
     },
     Give {
-        name: Name,
         read: ReadSource,
     },
     Settle {
@@ -497,7 +496,7 @@ impl Command {
 
     fn run_on_deliveries(&self, core: &mut Core) -> Result<(), Halt> {
         match self {
-            Self::Give { read, .. } => core.read_group_from(read).map(drop),
+            Self::Give { read } => core.read_group_from(read).map(drop),
             Self::Settle { name, group, settlements } => {
                 core.settle(name.key(), group, settlements).map(drop)
             }
@@ -940,7 +939,7 @@ impl Writer {
                     count: 1 + self.chance.below(12),
                     while_paused: self.chance.one_in(4),
                 };
-                Command::Give { name, read }
+                Command::Give { read }
             }
             9..16 => {
                 let ids = self.pending(&name, &group, 8);
