@@ -346,7 +346,7 @@ pub(crate) fn lines_apart(found: &str, expected: &str) -> String {
 }
 
 /// What a script has to have, besides snapshots, segments and reclaiming.
-const KINDS: [&str; 41] = [
+const KINDS: [&str; 30] = [
     "Append",
     "Trim",
     "Delete",
@@ -374,17 +374,6 @@ const KINDS: [&str; 41] = [
     "Keep",
     "Charter",
     "EndStream",
-    "Give",
-    "Settle",
-    "TakeOver",
-    "TakeOverOld",
-    "Seek",
-    "Pause",
-    "Resume",
-    "Redrive",
-    "Purge",
-    "Restore",
-    "EndConsumer",
     "Together",
     "Time",
     "Background",
