@@ -178,6 +178,9 @@ impl RedisBroker {
             let Some(slice) = patience.and_then(|patience| patience.left(most)) else {
                 return Ok(Vec::new());
             };
+            if read.next == Next::ReadAgain {
+                continue;
+            }
             let awaits_new = !matches!(options.source, GroupSource::Reclaimed { .. });
             match read.last_delivered {
                 Some(last) if awaits_new && read.next == Next::WhenSomethingCame => {
@@ -320,6 +323,8 @@ fn parse_settled(value: Value, count: usize) -> Result<Vec<Settled>, Error> {
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     AtOnce,
+    /// At once, but that is another read: what this one let go, it is not given itself.
+    ReadAgain,
     WhenSomethingCame,
     /// New entries change nothing: the group is paused, or too much waits for busy keys.
     Later,
@@ -336,6 +341,7 @@ fn parse_read(value: Value) -> Result<Read, Error> {
     let mut row = Row::new(value);
     let next = match &row.take("what comes next", reply::bytes)?[..] {
         b"more" => Next::AtOnce,
+        b"next" => Next::ReadAgain,
         b"done" => Next::WhenSomethingCame,
         _ => Next::Later,
     };

@@ -19,8 +19,7 @@ while not is_paused do
     if #out >= count then break end
     at, looked = '(' .. p[1], looked + 1
     local state = state_of(p, row(p[1]))
-    if state == 'r' or not state and p[3] >= idle_min then
-      -- One by one: one that becomes a dead letter may let go another one.
+    if (state == 'r' and not let_go[p[1]]) or (not state and p[3] >= idle_min) then
       give(consumer, { p }, policy, out, gone)
     end
   end

@@ -14,15 +14,13 @@ if not pause_end(policy) then
     end
   end
   table.sort(ids)
+  local rows = {}
   for _, padded in ipairs(ids) do
     local id = unpad(padded)
     local p = held(id)
-    local r = p and row(id)
-    local state = p and state_of(p, r)
-    if p and (state == 'r' or not state and p[3] >= idle_min) then
-      -- One by one: one that becomes a dead letter may let go another one.
-      give(consumer, { p }, policy, out, gone)
-    end
+    local state = p and state_of(p, row(id))
+    if p and (state == 'r' or not state and p[3] >= idle_min) then rows[#rows + 1] = p end
   end
+  give(consumer, rows, policy, out, gone)
 end
 return { int(now), policy.lease and int(policy.lease) or '', mark_of(consumer), out }

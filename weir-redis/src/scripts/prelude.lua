@@ -188,6 +188,9 @@ local function unpark(id, r)
   r.s, r.u = nil, nil
 end
 
+-- What became ready in this script since it waited for a key: it comes with the next read.
+local let_go = {}
+
 -- An entry whose key was busy leaves the list: the lowest one that waits for it is next.
 local function free_key(key)
   if call('HINCRBY', kbusy, key, -1) > 0 then return end
@@ -201,6 +204,7 @@ local function free_key(key)
   r.s = 'r'
   put(id, r)
   call('ZADD', kready, 0, pad(id))
+  let_go[id] = true
 end
 
 -- The row is off the list: nothing is kept of it.
@@ -213,15 +217,19 @@ local function forget(id, r)
   if key then free_key(key) end
 end
 
--- Nobody holds the row any more.
-local function park(id, r, deliveries, until_ms)
-  local claimed = call('XCLAIM', S, G, PARKED, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
-  unpark(id, r)
-  if #claimed == 0 then
+-- The row is the broker's, and counts so many deliveries.
+local function take_back(id, r, deliveries)
+  if #call('XCLAIM', S, G, PARKED, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID') == 0 then
     call('XACK', S, G, id)
     call('ZADD', kgone, 0, pad(id))
     r.g = deliveries
   end
+end
+
+-- Nobody holds the row any more.
+local function park(id, r, deliveries, until_ms)
+  take_back(id, r, deliveries)
+  unpark(id, r)
   if until_ms and until_ms > now then
     r.s, r.u = 'd', int(until_ms)
     call('ZADD', kdue, r.u, pad(id))

@@ -1,7 +1,8 @@
 -- Gives a consumer entries. ARGV: prefix, group, consumer, source (new, reclaimed, available, history), count, idle_min
 -- ('' = the lease), after, 1 to read while paused.
 -- Answers {what next, now, lease, mark of the consumer, when something is due, last-delivered ID, deliveries}.
--- What next: 'done', 'more' (ask again at once), 'paused', 'full' (too much waits for busy keys).
+-- What next: 'done', 'more' (ask again at once), 'next' (the next read is given something, so who waits asks again at
+-- once), 'paused', 'full' (too much waits for busy keys).
 local consumer, source, count = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local policy = policy_of()
 local out, gone, looked, state = {}, {}, 0, 'done'
@@ -20,24 +21,22 @@ local function give_once(rows)
   give(consumer, fresh, policy, out, gone)
 end
 
--- Entries with keys are given one by one: one that becomes a dead letter or is gone lets go another one, which may be
--- the lowest then.
-local at_a_time = policy.key and 1 or 500
-
 local function give_ready()
+  local at = '-'
   while #out < count do
     if looked >= LOOKS_MAX then
       state = 'more'
       return
     end
-    local page = call('ZRANGE', kready, 0, math.min(count - #out, at_a_time) - 1)
+    local page = call('ZRANGEBYLEX', kready, at, '+', 'LIMIT', 0, math.min(count - #out, 500))
     if #page == 0 then return end
+    at = '(' .. page[#page]
     local rows = {}
     for _, padded in ipairs(page) do
       local id = unpad(padded)
       local p = held(id)
       if p and p[2] == PARKED then
-        rows[#rows + 1] = p
+        if not let_go[id] then rows[#rows + 1] = p end
       else
         -- Somebody who knows nothing of rows took it or settled it.
         local r = row(id)
@@ -203,5 +202,6 @@ if #out == 0 and source ~= 'history' then
   local group = groups_of_stream()[G]
   if not group then return no_group() end
   last = group['last-delivered-id']
+  if state ~= 'more' and next(let_go) then state = 'next' end
 end
 return { state, int(now), policy.lease and int(policy.lease) or '', mark_of(consumer), due or '', last, out }

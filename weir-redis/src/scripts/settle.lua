@@ -85,13 +85,14 @@ local function flush()
 end
 
 local function park_now(p, r, deliveries, until_ms)
+  flush()
   if r.s == 'w' then
     -- What waits for an earlier entry goes on waiting.
+    take_back(p[1], r, deliveries)
     put(p[1], r)
-    return 'd'
+  else
+    park(p[1], r, deliveries, until_ms)
   end
-  flush()
-  park(p[1], r, deliveries, until_ms)
   rows[p[1]] = held(p[1])
   return 'd'
 end

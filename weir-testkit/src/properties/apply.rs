@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use weir_core::{
     AppendOptions, AutoClaim, BatchOptions, Broker, Claim, CreateGroup, Error, GroupSource, NewEntry,
-    PendingQuery, Producer, Purge, ReadFrom, ReadGroup, ReadOptions, Redrive, RestoredRow, Seek, SeekTo,
-    Settle, Settlement, Timestamp, TrimTo,
+    PendingQuery, Producer, Purge, ReadFrom, ReadGroup, ReadOptions, Redrive, RestoredRow, Retention, Seek,
+    SeekTo, Settle, Settlement, Timestamp, TrimTo,
 };
 
 use super::book::{Book, Names};
@@ -107,6 +107,7 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
                 From::After(id) => ReadFrom::After(book.id(group, id)),
                 From::Position(position) if names.positions => ReadFrom::Position(position),
                 From::Position(_) => ReadFrom::Start,
+                From::Time(0) if !names.positions => ReadFrom::Start,
                 From::Time(time) => ReadFrom::Time(Timestamp(time)),
             };
             let to = to.map(|to| book.id(group, to));
@@ -155,7 +156,11 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
             format!("{:?}", broker.trim(&names.stream(*stream), to).await?)
         }
         Op::SetRetention { stream, retention } => {
-            format!("{:?}", broker.set_retention(&names.stream(*stream), *retention).await?)
+            let retention = retention.map(|limits| Retention {
+                age: limits.age.filter(|age| names.positions || age.is_zero()),
+                ..limits
+            });
+            format!("{:?}", broker.set_retention(&names.stream(*stream), retention).await?)
         }
         Op::Retention { stream } => format!("{:?}", broker.retention(&names.stream(*stream)).await?),
         Op::Lost { stream, group, page } => {

@@ -13,7 +13,7 @@ const AUTO_MS: u64 = 1_000_000_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub(super) prefix: String,
-    /// Whether positions are shown and read by.
+    /// As [`super::RunOptions::positions`].
     pub(super) positions: bool,
 }
 

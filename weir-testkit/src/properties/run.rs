@@ -43,7 +43,8 @@ pub struct RunOptions {
     pub length: usize,
     /// After how many operations everything is looked at and lag recounted, beside the looks that come by chance.
     pub look_every: usize,
-    /// Whether positions are compared and read by: when all brokers count them.
+    /// Whether positions are compared and read by, and it shows that the times of appends are not those that IDs name:
+    /// when all brokers count positions and note times, or none does.
     pub positions: bool,
     /// How often a sequence is tried again to make it shorter.
     pub tries_max: usize,
@@ -131,12 +132,17 @@ pub async fn run(contenders: &mut [Contender], options: &RunOptions) -> Result<S
     Ok(summary)
 }
 
-/// Applies given operations. Answers the difference they lead to, if any, not shortened.
+/// Applies given operations; of the options, the prefix and the positions count. Answers the difference they lead to, if
+/// any, not shortened.
 ///
 /// # Errors
 /// The [`Difference`].
-pub async fn replay(contenders: &mut [Contender], prefix: &str, ops: &[Op]) -> Result<(), Box<Difference>> {
-    let names = Names { prefix: prefix.to_owned(), positions: true };
+pub async fn replay(
+    contenders: &mut [Contender],
+    options: &RunOptions,
+    ops: &[Op],
+) -> Result<(), Box<Difference>> {
+    let names = Names { prefix: options.prefix.clone(), positions: options.positions };
     match trial(contenders, names, ops, &mut Summary::default()).await {
         Some(Parted { step, replies }) => {
             Err(Box::new(Difference { seed: 0, step, ops: ops[..=step].to_vec(), replies }))

@@ -1,20 +1,23 @@
-//! Sequences that once parted two brokers, shortened.
+//! Sequences that once parted two brokers, shortened, on all of them.
 
 use std::time::Duration;
 
 use weir_core::{Backoff, Condition, ConditionTest, Expected, FieldName, Filter, Policy};
+use weir_testkit::differential::Server;
 use weir_testkit::properties::op::{
-    DeadLetterRef, Fate, FieldList, GroupNo, IdRef, Op, Origin, PolicyRef, Source, TokenRef,
+    DeadLetterRef, Fate, FieldList, GroupNo, IdRef, Op, Origin, PolicyRef, Restored, Source, TokenRef,
 };
-use weir_testkit::properties::replay;
+use weir_testkit::properties::{RunOptions, replay};
 
-use crate::properties::{embedded, model, runtime};
+use crate::properties::{embedded, model, redis, runtime};
 
 const GROUP: GroupNo = (0, 0);
 
 fn check(ops: Vec<Op>) {
-    let mut contenders = vec![model(), embedded()];
-    let replayed = runtime().block_on(replay(&mut contenders, "parted", &ops));
+    let (runtime, server) = (runtime(), Server::redis().unwrap());
+    let mut contenders = vec![model(), embedded(), redis(&runtime, &server)];
+    let options = RunOptions { prefix: "parted".into(), positions: false, ..RunOptions::default() };
+    let replayed = runtime.block_on(replay(&mut contenders, &options, &ops));
     if let Err(difference) = replayed {
         panic!("{difference}");
     }
@@ -123,6 +126,51 @@ fn a_repeated_batch_does_not_spend_what_a_policy_let_go() {
         repeated(),
         Op::SetPolicy { group: GROUP, policy },
         repeated(),
+        Op::Look,
+    ]);
+}
+
+#[test]
+fn what_becomes_ready_since_a_row_was_dropped_is_not_taken_over_by_the_same_claim() {
+    let entry = || vec![("key", "x")];
+    let policy = Policy { key: Some(b"key".to_vec()), ..Policy::recommended() };
+    let ids = || vec![IdRef::Small(1, 0), IdRef::Small(2, 0)];
+    let claim = || Op::Claim { group: GROUP, consumer: 1, idle_min: Duration::ZERO, ids: ids() };
+    let auto_claim =
+        || Op::AutoClaim { group: GROUP, consumer: 1, idle_min: Duration::ZERO, start: IdRef::Min, count: 5 };
+    for take_over in [claim(), auto_claim()] {
+        check(vec![
+            group(policy.clone()),
+            batch(&[entry(), entry()]),
+            read(2),
+            Op::DeleteEntries { stream: 0, ids: vec![IdRef::Small(1, 0)] },
+            take_over.clone(),
+            Op::Look,
+            take_over,
+            Op::Look,
+        ]);
+    }
+}
+
+#[test]
+fn what_waits_and_is_handed_back_counts_a_delivery_less() {
+    let entry = || vec![("key", "x")];
+    let policy = Policy { key: Some(b"key".to_vec()), ..Policy::recommended() };
+    let restored =
+        |id| Restored { id: IdRef::Small(id, 0), consumer: None, deliveries: 2, failures: 2, delay: None };
+    let hand_back =
+        || Op::Settle { group: GROUP, each: [2, 3].map(|id| any(id, Fate::Release(None))).to_vec() };
+    check(vec![
+        group(policy),
+        batch(&[entry(), entry(), entry()]),
+        read(3),
+        Op::Restore { group: GROUP, rows: vec![restored(2), restored(3)] },
+        hand_back(),
+        Op::Look,
+        Op::DeleteEntries { stream: 0, ids: vec![IdRef::Small(3, 0)] },
+        hand_back(),
+        Op::Look,
+        Op::Settle { group: GROUP, each: vec![any(1, Fate::Ack)] },
         Op::Look,
     ]);
 }

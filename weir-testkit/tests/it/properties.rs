@@ -24,13 +24,25 @@ pub(crate) fn embedded() -> Contender {
     Contender { name: "embedded".into(), broker, restart: Some(Box::new(restart)) }
 }
 
-/// How many sequences: few, or with `WEIR_FULL` set, many.
+pub(crate) fn redis(runtime: &Runtime, server: &Server) -> Contender {
+    let url = format!("redis://{}", server.address());
+    let redis = runtime.block_on(weir_redis::connect(&url, weir_redis::Options::default())).unwrap();
+    Contender { name: "redis".into(), broker: Arc::new(redis), restart: None }
+}
+
+/// How many sequences: few, or with `WEIR_FULL` set, many, or as many as `WEIR_SEQUENCES` says.
 fn sequences(few: u64, many: u64) -> u64 {
+    if let Some(number) = number("WEIR_SEQUENCES") {
+        return number;
+    }
     if std::env::var_os("WEIR_FULL").is_some() { many } else { few }
 }
 
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
 fn options(sequences: u64) -> RunOptions {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let (seed, length) = (number("WEIR_SEED").unwrap_or(1), number("WEIR_LENGTH").unwrap_or(150));
     RunOptions { seed, sequences, length: length as usize, ..RunOptions::default() }
 }
@@ -71,13 +83,10 @@ fn the_model_and_the_embedded_engine_agree() {
 }
 
 #[test]
-#[ignore = "not all replies agree yet"]
-fn the_model_and_a_redis_agree() {
+fn the_model_the_embedded_engine_and_a_redis_agree() {
     let server = Server::redis().unwrap();
-    let url = format!("redis://{}", server.address());
     let runtime = runtime();
-    let redis = runtime.block_on(weir_redis::connect(&url, weir_redis::Options::default())).unwrap();
-    let redis = Contender { name: "redis".into(), broker: Arc::new(redis), restart: None };
-    let options = RunOptions { positions: false, ..options(sequences(50, 10_000)) };
-    check_on(&runtime, vec![model(), redis], options);
+    let contenders = vec![model(), embedded(), redis(&runtime, &server)];
+    let options = RunOptions { positions: false, ..options(sequences(40, 10_000)) };
+    check_on(&runtime, contenders, options);
 }

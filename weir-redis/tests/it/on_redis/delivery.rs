@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
 use weir_core::{
     AppendOptions, AutoClaim, Backoff, Claim, Condition, ConditionTest, CreateGroup, DeadLetterFilter,
     DeadLetterQuery, Deliveries, Delivery, EntryId, FieldName, Filter, GroupOrigin, GroupSource, Groups,
     PendingQuery, PendingState, Policy, ReadGroup, Redrive, RestoredRow, Retention, Seek, SeekTo, Settle,
     Settled, Settlement, Streams, TrimTo, Trimmed,
 };
-use weir_redis::RedisBroker;
+use weir_redis::{Options, RedisBroker};
 
 use super::redis_server::Redis;
 
@@ -219,6 +220,28 @@ async fn of_a_key_one_entry_is_in_flight_at_a_time() {
     let both = [settle(&next[0], Settlement::Ack), settle(&given[1], Settlement::Ack)];
     broker.settle(b"s", b"g", &both).await.unwrap();
     assert_eq!(ids(&broker.read_group(b"s", from(available, "c")).await.unwrap()), [4, 5]);
+}
+
+/// The read that drops the row of an entry that is gone is not given what waited for its key; the one after it is, and
+/// who waits reads again at once, however rarely it looks otherwise.
+#[tokio::test]
+async fn a_waiting_read_is_given_what_its_first_look_let_go() {
+    let redis = Redis::start();
+    let policy = Policy { key: Some(b"k".to_vec()), ..Policy::recommended() };
+    group(&redis, policy).await;
+    let options = Options { tick: Duration::from_secs(3_600), ..Options::default() };
+    let broker = weir_redis::connect(&redis.url(), options).await.unwrap();
+    for ms in 1..=2 {
+        append(&broker, ms, &[(b"k", b"x")]).await;
+    }
+    let given = broker.read_group(b"s", from(GroupSource::New, "c")).await.unwrap();
+    let released = settle(&given[0], Settlement::Release { delay: None });
+    broker.settle(b"s", b"g", &[released]).await.unwrap();
+    broker.delete_entries(b"s", &[id(1)]).await.unwrap();
+    let available = from(GroupSource::Available { idle_min: None }, "c");
+    let waiting = ReadGroup { wait: Some(Duration::from_secs(3_600)), ..available };
+    let given = timeout(Duration::from_secs(60), broker.read_group(b"s", waiting)).await;
+    assert_eq!(ids(&given.expect("it looks again at once").unwrap()), [2]);
 }
 
 #[tokio::test]
