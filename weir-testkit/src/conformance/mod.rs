@@ -8,7 +8,7 @@
 //! use std::sync::Arc;
 //! use weir_testkit::conformance::{self, Profile, RealTime, RunOptions};
 //!
-//! # fn my_broker() -> Arc<dyn weir_core::Broker> { unimplemented!() }
+//! # fn my_broker() -> Arc<dyn weir_core::Broker> { Arc::new(weir_testkit::TestBroker::new()) }
 //! async fn my_broker_passes() {
 //!     let target = RealTime::new("mine", vec![Profile::Streams], my_broker());
 //!     let report = conformance::run(Arc::new(target), RunOptions::default()).await;

@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_file_with_something_else_in_it_is_refused_by_name() {
         for (file, words) in [
-            ("fsnyc = 'no'", "\"fsnyc\"; there are: dir, resp"),
+            ("fsnyc = 'no'", "\"fsnyc\"; there are: dir, backend, resp"),
             ("dir = ['a']", "dir is a array"),
             ("dir = ", "is no TOML"),
         ] {

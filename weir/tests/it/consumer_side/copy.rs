@@ -122,7 +122,7 @@ fn groups_of_redis_clients_come_along() {
         "echo $FIELD_N",
         "--drain",
         "--lease",
-        "1ms",
+        "500ms",
     ]);
     let out = ran.done();
     let mut lines: Vec<_> = out.lines().collect();
