@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ToRedisArgs};
 
+use crate::side_prefix;
+
 /// A script, told apart by its name.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -53,14 +55,19 @@ scripts! {
     REDRIVE = "prelude.lua" "redrive.lua";
 }
 
+/// Behind the prefix of the side keys: the name of a key that never exists.
+const NEVER: &[u8] = b"never";
+
 /// A command or a script with its arguments.
 #[derive(Debug)]
 pub(crate) enum Request {
     Plain(Cmd),
-    /// The stream comes first in its arguments.
+    /// The stream is its first key.
     Scripted {
         script: &'static Script,
         args: Cmd,
+        /// How many keys it names.
+        keys: usize,
     },
 }
 
@@ -70,12 +77,25 @@ impl Request {
         Self::Plain(redis::cmd(name))
     }
 
-    /// A script about a stream.
+    /// A script about a stream. It names a key in the same slot that never exists: while the slot moves to another node
+    /// of a cluster, a call with a key that is there and one that is not is refused as a whole. Named by the stream
+    /// alone, the script would begin, and stop at the first key that has moved, with half of its work done.
     pub(crate) fn script(script: &'static LazyLock<Script>, stream: &[u8]) -> Self {
         let script: &'static Script = script;
         let mut args = redis::cmd("EVALSHA");
-        args.arg(script.hash.as_bytes()).arg(1).arg(stream);
-        Self::Scripted { script, args }
+        args.arg(script.hash.as_bytes());
+        let keys = match side_prefix(stream) {
+            Ok(prefix) => {
+                args.arg(2).arg(stream).arg([&prefix, NEVER].concat());
+                2
+            }
+            // Nothing can be kept beside it: the stream is all that the script looks at.
+            Err(_) => {
+                args.arg(1).arg(stream);
+                1
+            }
+        };
+        Self::Scripted { script, args, keys }
     }
 
     pub(crate) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
@@ -89,15 +109,21 @@ impl Request {
         };
     }
 
-    /// The group that it is about, if any: it follows its stream, in a script behind the prefix of the side keys.
+    /// The group that it is about, if any: in a command it follows its stream, in a script the keys and the prefix of the
+    /// side keys.
     pub(crate) fn group(&self, stream: &[u8]) -> Option<&[u8]> {
-        let behind = usize::from(matches!(self, Self::Scripted { .. }));
         let mut args = self.command_ref().args_iter().filter_map(|arg| match arg {
             redis::Arg::Simple(bytes) => Some(bytes),
             _ => None,
         });
-        args.find(|arg| *arg == stream)?;
-        args.nth(behind)
+        match self {
+            // The command, the hash and the number of keys come first.
+            Self::Scripted { keys, .. } => args.nth(3 + keys + 1),
+            Self::Plain(_) => {
+                args.find(|arg| *arg == stream)?;
+                args.next()
+            }
+        }
     }
 
     /// What is sent first.
@@ -109,7 +135,7 @@ impl Request {
 
     /// What is sent to a server that does not know the script.
     pub(crate) fn with_text(&self) -> Option<Cmd> {
-        let Self::Scripted { script, args } = self else { return None };
+        let Self::Scripted { script, args, .. } = self else { return None };
         let mut command = redis::cmd("EVAL");
         command.arg(script.code.as_bytes());
         for arg in args.args_iter().skip(2) {

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_core::{
-    CreateGroup, Deliveries, ErrorKind, GroupOrigin, GroupSource, Groups, ListStreams, Policy, ReadGroup,
-    Settle, Settled, Settlement, Streams,
+    AppendOptions, CreateGroup, Deliveries, ErrorKind, GroupOrigin, GroupSource, Groups, ListStreams, Policy,
+    Producer, ReadGroup, Settle, Settled, Settlement, Streams,
 };
-use weir_redis::RedisBroker;
+use weir_redis::{Options, RedisBroker};
 use weir_testkit::conformance::{Profile, RealTime, RunOptions, run};
 
 use super::redis_server::{Redis, options};
@@ -52,9 +53,13 @@ impl Cluster {
     }
 
     async fn broker(&self) -> RedisBroker {
+        self.broker_with(options()).await
+    }
+
+    async fn broker_with(&self, options: Options) -> RedisBroker {
         // One seed is enough to find the others.
         let url = format!("redis+cluster://127.0.0.1:{}", self.nodes[1].port());
-        weir_redis::connect(&url, options()).await.unwrap()
+        weir_redis::connect(&url, options).await.unwrap()
     }
 }
 
@@ -113,7 +118,7 @@ async fn streams_of_all_masters_are_listed_and_dead_letters_stay_in_their_slot()
 #[tokio::test]
 async fn a_slot_that_moves_takes_its_stream_along() {
     let cluster = Cluster::start().await;
-    let broker = cluster.broker().await;
+    let broker = cluster.broker_with(Options { retry_for: Duration::from_millis(100), ..options() }).await;
     broker.create_group(b"s", b"g", beginning(Policy::recommended())).await.unwrap();
     broker.append(b"s", &[(b"a", b"1")], Default::default()).await.unwrap();
     let given = broker.read_group(b"s", new()).await.unwrap();
@@ -143,6 +148,14 @@ async fn a_slot_that_moves_takes_its_stream_along() {
     };
     let _: () = set("IMPORTING", &ids[from]).query_async(&mut clients[to]).await.unwrap();
     let _: () = set("MIGRATING", &ids[to]).query_async(&mut clients[from]).await.unwrap();
+    // Some keys may be there and some here: a script would stop halfway, so none begins.
+    let second = AppendOptions {
+        producer: Some(Producer { name: b"p".to_vec(), append_id: b"2".to_vec() }),
+        ..AppendOptions::default()
+    };
+    let error = broker.append(b"s", &[(b"a", b"2")], second.clone()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_eq!(broker.stream_info(b"s").await.unwrap().unwrap().length, 1, "nothing was appended");
     let keys: Vec<Vec<u8>> = redis::cmd("CLUSTER")
         .arg("GETKEYSINSLOT")
         .arg(slot)
@@ -162,11 +175,14 @@ async fn a_slot_that_moves_takes_its_stream_along() {
         .query_async(&mut clients[from])
         .await
         .unwrap();
-    // Its keys are there already, and the slot is not: it is asked there for once.
-    broker.append(b"s", &[(b"a", b"2")], Default::default()).await.unwrap();
+    // Its keys are there already, and the slot is not: what needs one key is asked there for once.
+    let error = broker.append(b"s", &[(b"a", b"2")], second.clone()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_eq!(broker.stream_info(b"s").await.unwrap().unwrap().length, 1, "nothing was appended");
     for client in &mut clients {
         let _: () = set("NODE", &ids[to]).query_async(client).await.unwrap();
     }
+    assert!(!broker.append(b"s", &[(b"a", b"2")], second).await.unwrap().is_duplicate);
     let ack = Settle { id: given[0].entry.id, token: Some(given[0].token), settlement: Settlement::Ack };
     assert_eq!(broker.settle(b"s", b"g", &[ack]).await.unwrap(), [Settled::Done]);
     assert_eq!(broker.read_group(b"s", new()).await.unwrap().len(), 1);

@@ -77,10 +77,12 @@ impl Redis {
         weir_redis::connect(&self.url(), options()).await.unwrap()
     }
 
-    /// A plain client, as somebody else's program has one.
+    /// A plain client, as somebody else's program has one. It waits for answers as long as it takes.
     pub(crate) async fn client(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        let patient =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        client.get_multiplexed_async_connection_with_config(&patient).await.unwrap()
     }
 }
 
