@@ -8,6 +8,9 @@ local S, P, G = KEYS[1], ARGV[1], ARGV[2]
 local PARKED = 'weir:parked'
 local WAITING_MAX = 100000
 local LOOKS_MAX = 5000
+-- Names and values that a script can hand on in one call, less what a letter says itself. Others may add larger entries:
+-- a letter that could not be written would come up again with every read.
+local LETTER_TEXTS_MAX = 7500
 local ABOVE_ALL = '18446744073709551615-18446744073709551615'
 -- Redis refuses these as the bounds of ranges, which are empty.
 local NONE_ABOVE, NONE_BELOW = '(' .. ABOVE_ALL, '(0-0'
@@ -388,8 +391,9 @@ local function bury(p, r, policy, class, reason)
   add('weir-last-class', class)
   add('weir-last-reason', reason)
   add('weir-last-at', int(now))
-  add('weir-fields', int(#fields / 2))
-  for i = 1, #fields do
+  local texts_kept = math.min(#fields, LETTER_TEXTS_MAX)
+  add('weir-fields', int(texts_kept / 2))
+  for i = 1, texts_kept do
     letter[#letter + 1] = fields[i]
   end
   call('XADD', policy.dead, '*', unpack(letter))

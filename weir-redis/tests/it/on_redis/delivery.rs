@@ -320,3 +320,28 @@ async fn rows_are_restored_as_they_were_elsewhere() {
     let given = broker.read_group(b"s", from(reclaimed, "d")).await.unwrap();
     assert_eq!((ids(&given), given[0].deliveries, given[0].failures), (vec![2, 1], 8, 2));
 }
+
+#[tokio::test]
+async fn an_entry_too_large_for_a_script_becomes_a_dead_letter_and_keeps_nobody_waiting() {
+    let redis = Redis::start();
+    let broker = group(&redis, Policy { deliveries_max: 1, ..Policy::recommended() }).await;
+    let mut client = redis.client().await;
+    let mut large = redis::cmd("XADD");
+    large.arg("s").arg("1-0");
+    (0..6_000).for_each(|n| {
+        large.arg(n).arg("x");
+    });
+    let _: String = large.query_async(&mut client).await.unwrap();
+    append(&broker, 2, &[(b"a", b"1")]).await;
+    let one = ReadGroup { count: 1, ..from(GroupSource::New, "c") };
+    assert_eq!(ids(&broker.read_group(b"s", one).await.unwrap()), [1]);
+    let available = GroupSource::Available { idle_min: NOW };
+    assert_eq!(ids(&broker.read_group(b"s", from(available, "d")).await.unwrap()), [2]);
+    let query = DeadLetterQuery { filter: DeadLetterFilter::default(), after: EntryId::MIN, count: 10 };
+    let letters = broker.dead_letters(b"s", b"g", query).await.unwrap().letters;
+    assert_eq!((letters.len(), letters[0].entry_id, letters[0].fields.len()), (1, id(1), 3_750));
+    let options = Redrive { filter: DeadLetterFilter::default(), count: 10, dry_run: false };
+    assert_eq!(broker.redrive(b"s", b"g", options).await.unwrap().entry_ids, [id(1)]);
+    let again = broker.read_group(b"s", from(GroupSource::Reclaimed { idle_min: None }, "d")).await.unwrap();
+    assert_eq!(again[0].entry.fields.len(), 6_000, "it is given whole again");
+}
