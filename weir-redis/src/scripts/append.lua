@@ -57,7 +57,9 @@ if fresh > 0 and (expected ~= '' or has_ids or n > 1) then
       if e.id == '0-0' then return redis.error_reply('WEIRIDZERO -') end
       if last == ABOVE_ALL then return redis.error_reply('WEIREXHAUSTED -') end
       if e.id == '*' then
+        -- The clock goes on while entries are added: what was checked is what is added.
         last = after(last)
+        e.id = last
       else
         if not is_less(last, e.id) then return redis.error_reply('WEIRNOTGREATER ' .. last) end
         last = e.id
@@ -82,8 +84,10 @@ end
 
 if producer ~= '' and fresh > 0 then
   local surplus = call('LLEN', korder) - IDS_MAX
-  if surplus > 0 then
-    call('HDEL', kids, unpack(call('LPOP', korder, math.min(surplus, 4000))))
+  while surplus > 0 do
+    local oldest = call('LPOP', korder, math.min(surplus, 4000))
+    call('HDEL', kids, unpack(oldest))
+    surplus = surplus - #oldest
   end
   call('PEXPIRE', kids, IDS_FOR_MS)
   call('PEXPIRE', korder, IDS_FOR_MS)

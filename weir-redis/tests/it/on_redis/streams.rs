@@ -91,6 +91,45 @@ async fn a_batch_is_appended_wholly_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_batch_is_whole_also_when_the_clock_goes_past_one_of_its_ids_meanwhile() {
+    let redis = Redis::start();
+    let broker = redis.broker().await;
+    let mut client = redis.client().await;
+    let fields: &[(&[u8], &[u8])] = &[(b"a", b"1")];
+    for ahead in (5..100).step_by(5) {
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut client).await.unwrap();
+        let soon = id(seconds * 1_000 + micros / 1_000 + ahead);
+        let mut entries = vec![NewEntry { fields, id: None, append_id: None }; 9_999];
+        entries.push(NewEntry { id: Some(soon), ..entries[0] });
+        let stream = format!("s{ahead}");
+        let stream = stream.as_bytes();
+        let appended = broker.append_batch(stream, &entries, BatchOptions::default()).await;
+        let length = broker.stream_info(stream).await.unwrap().map_or(0, |info| info.length);
+        match appended {
+            Ok(_) => assert_eq!(length, 10_000),
+            Err(error) => assert_eq!(length, 0, "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn append_ids_of_large_batches_are_forgotten_too() {
+    let redis = Redis::start();
+    let broker = redis.broker().await;
+    let fields: &[(&[u8], &[u8])] = &[(b"a", b"1")];
+    for batch in 0..3 {
+        let names: Vec<_> = (0..10_000).map(|n| format!("{batch}-{n}").into_bytes()).collect();
+        let entries: Vec<_> =
+            names.iter().map(|name| NewEntry { fields, id: None, append_id: Some(name) }).collect();
+        let options = BatchOptions { producer: Some(b"p".to_vec()), expected: Expected::Any };
+        broker.append_batch(b"s", &entries, options).await.unwrap();
+    }
+    let kept: u64 =
+        redis::cmd("HLEN").arg("{s}:weir:appends:p").query_async(&mut redis.client().await).await.unwrap();
+    assert_eq!(kept, 10_000);
+}
+
+#[tokio::test]
 async fn a_read_waits_for_the_first_entry() {
     let redis = Redis::start();
     let broker = redis.broker().await;
