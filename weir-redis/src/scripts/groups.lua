@@ -9,8 +9,12 @@ for name, group in pairs(groups_of_stream()) do
     for _, flat in ipairs(call('XINFO', 'CONSUMERS', S, name)) do
       if named(flat).name == PARKED then consumers = consumers - 1 end
     end
-    local pending = group.pending + call('ZCARD', kgone)
-    found[#found + 1] = { name, group['last-delivered-id'], pending, consumers, int(now), call('HGETALL', kmeta) }
+    local pending, stored = group.pending, {}
+    -- Without a prefix nothing is kept beside the stream, and these names are somebody else's.
+    if P ~= '' then
+      pending, stored = pending + call('ZCARD', kgone), call('HGETALL', kmeta)
+    end
+    found[#found + 1] = { name, group['last-delivered-id'], pending, consumers, int(now), stored }
   end
 end
 return found

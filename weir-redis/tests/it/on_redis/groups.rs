@@ -55,6 +55,23 @@ async fn a_group_is_made_once() {
 }
 
 #[tokio::test]
+async fn groups_of_a_stream_that_nothing_can_be_kept_beside_are_listed_without_looking_elsewhere() {
+    let redis = Redis::start();
+    let broker = redis.broker().await;
+    let mut client = redis.client().await;
+    let _: () = redis::cmd("XGROUP")
+        .arg(&["CREATE", "a}b", "g", "0", "MKSTREAM"])
+        .query_async(&mut client)
+        .await
+        .unwrap();
+    // Somebody else's key, of whatever name.
+    let _: () = redis::cmd("SET").arg(&["group:g", "theirs"]).query_async(&mut client).await.unwrap();
+    let groups = broker.groups(b"a}b").await.unwrap();
+    assert_eq!(groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), [b"g"]);
+    assert_eq!(groups[0].policy, None);
+}
+
+#[tokio::test]
 async fn a_dead_letter_stream_belongs_to_one_group() {
     let redis = Redis::start();
     let broker = redis.broker().await;
