@@ -301,8 +301,8 @@ impl Namespace {
         mut options: ReadOptions,
         wait: Duration,
     ) -> Result<Vec<Entry>, Error> {
-        // The end has to be the same for every piece.
-        if options.from == ReadFrom::End && !options.backward && wait > WAIT_PIECE {
+        // The end has to be the same for every piece, and for a piece that is asked again.
+        if options.from == ReadFrom::End && !options.backward {
             let head = self.head(stream).await?;
             options.from = ReadFrom::After(head.map_or(EntryId::MIN, |head| head.last_id));
         }
