@@ -731,11 +731,14 @@ impl Core {
         }
         for group in self.waiting.groups(ns, name) {
             let paused = match self.find_group(KeyRef { ns, name }, &group) {
-                Ok((found, at)) => self.is_paused(found, at),
-                // Each of them is told.
-                Err(_) => false,
+                Ok((found, at)) if self.is_paused(found, at) => Some(self.pause_end(found, at)),
+                // Where there is no group any more, each of them is told.
+                _ => None,
             };
-            let mut round = Round::new(paused);
+            if let Some(Some(end)) = paused {
+                self.waiting.ask_group_at(ns, name, &group, end);
+            }
+            let mut round = Round::new(paused.is_some());
             while let Some(waiter) = self.waiting.next_in(ns, name, &group, &mut round) {
                 if !self.ask_again(waiter) {
                     self.waiting.got_nothing(&mut round);

@@ -308,6 +308,18 @@ impl Waiting {
         self.timers.extend(at.map(|at| (at, id)));
     }
 
+    /// Has the waiting reads of a group asked again at a time, since one of them is; those asked earlier are all the
+    /// same.
+    pub(crate) fn ask_group_at(&mut self, ns: NamespaceNo, name: &[u8], group: &[u8], at: u64) {
+        let waits = self.streams.get(&ns).and_then(|streams| streams.get(name));
+        let first = waits.and_then(|waits| waits.groups.get(group)?.all.first().copied());
+        if let Some(id) = first
+            && self.timer_of.get(&id).is_none_or(|known| at < *known)
+        {
+            self.set_timer(id, Some(at));
+        }
+    }
+
     /// When the next waiting read is to be asked again.
     pub(crate) fn next_timer(&self) -> Option<u64> {
         self.timers.first().map(|(at, _)| *at)
