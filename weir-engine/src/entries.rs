@@ -182,10 +182,13 @@ impl Core {
         let plan = self.plan_guarded(found, trim);
         self.blocks.read_on_the_spot(before);
         let plan = plan?;
-        let removed = plan.removal.removed;
+        let (removed, dereferences) = (plan.removal.removed, !plan.dereferenced.is_empty());
         if removed > 0 {
             self.remove(found, plan);
             self.touched(key);
+        }
+        if dereferences {
+            self.signal(key);
         }
         Ok(removed)
     }
@@ -213,10 +216,14 @@ impl Core {
         let (answers, plan) = plan_delete(self.stream(found), &self.blocks, ids, references)?;
         self.check_writable(false)?;
         if plan.removal.removed > 0 || !plan.dereferenced.is_empty() {
-            let removed = plan.removal.removed;
+            let (removed, dereferences) = (plan.removal.removed, !plan.dereferenced.is_empty());
             self.tie();
             self.remove(found, plan);
             self.untie();
+            if dereferences {
+                // What waited for the keys of rows that went may be ready.
+                self.signal(key);
+            }
             if removed > 0 {
                 self.touched(key);
                 self.event(key, "xdel");

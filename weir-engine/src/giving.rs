@@ -390,6 +390,8 @@ impl Core {
         let before = self.blocks.read_on_the_spot(true);
         let buried = self.bury_all(key, (found, at), &name, &spent);
         self.blocks.read_on_the_spot(before);
+        // What waited for their keys may be ready.
+        self.signal(key);
         buried
     }
 

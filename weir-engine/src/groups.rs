@@ -136,6 +136,7 @@ impl Core {
         let pending = group.consumer(consumer).map_or(0, |consumer| consumer.pending.len());
         self.check_writable(false)?;
         self.commit_to(found, &Record::ConsumerDelete { at, consumer });
+        self.signal_if_keyed(key, found, at);
         self.event(key, "xgroup-delconsumer");
         Ok(pending as u64)
     }

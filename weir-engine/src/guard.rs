@@ -452,6 +452,10 @@ impl Core {
                 }
             }
         }
+        if !rows.is_empty() {
+            // What waited for their keys may be ready.
+            self.signal(key);
+        }
         for (group, ids) in rows {
             self.acknowledge(found, GroupRef { key: no, group }, ids);
         }
