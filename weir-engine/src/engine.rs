@@ -35,6 +35,8 @@ use crate::state::REMOVED_MAX;
 const LOCK: &str = "LOCK";
 /// Under `everysec`: writers flush themselves once so much, or for so long, is not on disk yet.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
+/// How often waiting reads are served in a row that have more to look at; the next turn goes on.
+const LATE_ROUNDS_MAX: usize = 64;
 const UNFLUSHED_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A place in the log and how safe everything before it has to be, by the policy in force when it was asked for.
@@ -619,20 +621,28 @@ impl Shared {
         (self.log.segment_bytes() / 4).min(1 << 20)
     }
 
-    /// Makes room in the log, without the lock, and serves the waiting reads that lacked it. Answers whether there is
-    /// something for the doors.
+    /// Makes room in the log, without the lock, and serves the waiting reads that lacked it or have more to look at.
+    /// Answers whether there is something for the doors.
     #[cold]
     fn serve_late(&self) -> bool {
-        // Where the disk is full, who waits is told so.
-        drop(self.log.ensure_room(self.small_room()));
-        // Who looks at the fields of what is new can do so once it is written.
-        drop(self.log.flush_submitted(Level::Written));
-        let mut core = self.core.lock().expect("no panic under this lock");
-        core.serve_waiters();
-        core.appender.submit();
-        let (wakers, ring) = (std::mem::take(&mut core.waiting.wakers), !core.waiting.served.is_empty());
-        drop(core);
-        wakers.into_iter().for_each(Waker::wake);
+        let mut ring = false;
+        for _ in 0..LATE_ROUNDS_MAX {
+            // Where the disk is full, who waits is told so.
+            drop(self.log.ensure_room(self.small_room()));
+            // Who looks at the fields of what is new can do so once it is written.
+            drop(self.log.flush_submitted(Level::Written));
+            let mut core = self.core.lock().expect("no panic under this lock");
+            core.serve_waiters();
+            core.appender.submit();
+            let wakers = std::mem::take(&mut core.waiting.wakers);
+            ring |= !core.waiting.served.is_empty();
+            let is_done = !core.waiting.has_ready();
+            drop(core);
+            wakers.into_iter().for_each(Waker::wake);
+            if is_done {
+                break;
+            }
+        }
         ring
     }
 

@@ -497,7 +497,8 @@ impl Core {
         }
         let (mut taken, mut waiting, mut last) = (HashSet::new(), 0, group.last_id);
         while (look.given.len() as u64) < most {
-            if look.looked.len() >= LOOKED_AT_ONCE && !self.blocks.reads_on_the_spot() {
+            // Also where it reads on the spot, unless nobody can ask again.
+            if look.looked.len() >= LOOKED_AT_ONCE && !self.is_asked_once() {
                 look.halt = Some(Cold::Again.into());
                 break;
             }
