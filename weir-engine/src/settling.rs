@@ -162,13 +162,18 @@ impl Core {
     ) -> Result<Vec<EntryRef>, Halt> {
         let (stream, group) = (self.stream(found), self.group(found, at));
         let Some(policy) = group.policy() else { return Ok(Vec::new()) };
-        let more = u32::try_from(settlements.len()).unwrap_or(u32::MAX);
+        // Mostly each is named once.
+        let mut named: HashMap<EntryId, u32> = HashMap::with_capacity(settlements.len());
+        for settle in settlements {
+            *named.entry(settle.id).or_default() += 1;
+        }
         let may_be = |settle: &&Settle| {
             group.pending.get(settle.id).is_some()
                 && match settle.settlement {
                     Settlement::Term { .. } => true,
                     Settlement::Nak { .. } => {
                         let failures = group.pending.extra(settle.id).failures;
+                        let more = named.get(&settle.id).copied().unwrap_or(1);
                         failures.saturating_add(more) >= policy.failures_max || policy.retry_for_max.is_some()
                     }
                     _ => false,
