@@ -42,6 +42,8 @@ pub(crate) struct Letters {
 #[derive(Debug, Default)]
 pub struct LettersDone {
     after: EntryId,
+    /// The last letter there was at first: what comes while this goes on is left alone.
+    upto: Option<EntryId>,
     /// Redriven or removed.
     done: Vec<EntryId>,
     gone: Vec<EntryId>,
@@ -191,20 +193,22 @@ impl Core {
         };
         let mut own: Vec<Vec<u8>> = Vec::new();
         let before = self.blocks.read_on_the_spot(true);
-        if !entry.is_gone() {
-            self.with_record(entry.lsn, |record| {
+        let copied = match entry.is_gone() {
+            true => Ok(()),
+            false => self.with_record(entry.lsn, |record| {
                 if let Some(record) = record {
                     record.fields.for_each(|bytes| own.push(bytes.to_vec()));
                 }
-            })?;
-        }
-        let name = KeyRef { ns: key.ns, name: &letters.name };
-        let appended = match self.append_letter(name, written(letters, &letter), &own) {
-            Err(Halt::Error(error)) if is_too_large(error.kind()) => {
-                self.append_letter(name, written(letters, &letter), &[])
-            }
-            appended => appended,
+            }),
         };
+        let name = KeyRef { ns: key.ns, name: &letters.name };
+        let appended =
+            copied.and_then(|()| match self.append_letter(name, written(letters, &letter), &own) {
+                Err(Halt::Error(error)) if is_too_large(error.kind()) => {
+                    self.append_letter(name, written(letters, &letter), &[])
+                }
+                appended => appended,
+            });
         self.blocks.read_on_the_spot(before);
         appended?;
         self.acknowledge(found, at, vec![id]);
@@ -345,7 +349,7 @@ impl Core {
             let left = options.count.saturating_sub(done.done.len() as u64);
             let next = match &letters {
                 Some(letters) if left > 0 => {
-                    let (read, next) = self.letters_after(key.ns, letters, done.after, LETTERS_AT_ONCE)?;
+                    let (read, next) = self.letters_done(key.ns, letters, done)?;
                     let meant = read.into_iter().filter(|letter| is_meant(&options.filter, letter));
                     let all =
                         self.redrive_part(key, (found, at), letters, (meant, left, options.dry_run), done)?;
@@ -364,6 +368,23 @@ impl Core {
                 return Err(Cold::Again.into());
             }
         }
+    }
+
+    /// As [`Core::letters_after`], up to the last letter there was when this was first asked.
+    fn letters_done(
+        &mut self,
+        ns: crate::api::NamespaceNo,
+        letters: &Letters,
+        done: &mut LettersDone,
+    ) -> Result<(Vec<DeadLetter>, Option<EntryId>), Halt> {
+        let upto = match done.upto {
+            Some(upto) => upto,
+            None => self.last_id(KeyRef { ns, name: &letters.name })?.unwrap_or_default(),
+        };
+        done.upto = Some(upto);
+        let (mut read, next) = self.letters_after(ns, letters, done.after, LETTERS_AT_ONCE)?;
+        read.retain(|letter| letter.id <= upto);
+        Ok((read, next.filter(|next| *next < upto)))
     }
 
     fn dead_count(&mut self, key: KeyRef<'_>, letters: Option<&Letters>) -> Result<u64, Halt> {
@@ -451,7 +472,7 @@ impl Core {
             let left = options.count.saturating_sub(done.purged);
             let letters = self.letters_of(key, found, at)?.filter(|_| left > 0);
             let Some(letters) = letters else { return Ok(std::mem::take(&mut done.purged)) };
-            let (read, next) = self.letters_after(key.ns, &letters, done.after, LETTERS_AT_ONCE)?;
+            let (read, next) = self.letters_done(key.ns, &letters, done)?;
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             let meant = read.iter().filter(|letter| is_meant(&options.filter, letter)).take(most);
             let ids: Vec<EntryId> = meant.map(|letter| letter.id).collect();
