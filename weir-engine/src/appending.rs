@@ -74,8 +74,8 @@ impl Core {
         if let Some(found) = found.filter(|_| !planned.new.is_empty()) {
             self.warm_retention(found, planned.new.len() as u64, bytes)?;
         }
-        self.check_room(bytes)?;
         if !planned.new.is_empty() {
+            self.check_room(bytes)?;
             self.write_batch(key, found, &planned.new);
         }
         Ok(planned.answers)
