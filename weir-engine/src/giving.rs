@@ -143,7 +143,9 @@ impl Core {
         let group = self.group(found, at);
         let rows = ids.into_iter().filter_map(|id| group.pending.get(id));
         let rows: Vec<_> = rows.filter(|row| is_free(group, row, now, idle_min)).collect();
-        self.give_rows(key, &read, (found, at), rows.into_iter())
+        // All of them are looked at: what is left out is what the consumer cannot have.
+        let plan = self.plan(found, at, rows.into_iter(), u64::MAX, usize::MAX)?;
+        self.carry_out_plan(key, &read, (found, at), plan)
     }
 
     /// Gives a consumer pending entries that are old enough, and says where to go on.
@@ -170,7 +172,7 @@ impl Core {
                 rows.push(row);
             }
         }
-        let plan = self.plan(found, at, rows.iter().copied(), claim.count)?;
+        let plan = self.plan(found, at, rows.iter().copied(), claim.count, REMOVED_AT_ONCE)?;
         let last = plan.give.iter().map(|(row, _)| row.id).chain(plan.drop.iter().copied());
         let last = last.chain(plan.bury.iter().map(|(row, _)| row.id)).max();
         if plan.is_cut || plan.give.len() as u64 >= claim.count {
@@ -252,20 +254,21 @@ impl Core {
         (found, at): (Found, GroupRef),
         rows: impl Iterator<Item = PendingEntry>,
     ) -> Result<Vec<Given>, Halt> {
-        let plan = self.plan(found, at, rows, read.count)?;
+        let plan = self.plan(found, at, rows, read.count, REMOVED_AT_ONCE)?;
         let is_cut = plan.is_cut;
         let given = self.carry_out_plan(key, read, (found, at), plan)?;
         // Only what nobody can have was found, and there is more to look at.
         if given.is_empty() && is_cut { Err(Cold::Again.into()) } else { Ok(given) }
     }
 
-    /// Decides what becomes of rows, until so many may be given.
+    /// Decides what becomes of rows, until so many may be given or so many are to be removed.
     fn plan(
         &self,
         found: Found,
         at: GroupRef,
         rows: impl Iterator<Item = PendingEntry>,
         most: u64,
+        removed_max: usize,
     ) -> Result<Plan, Halt> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.options.limits.reply_entries);
         let (stream, group) = (self.stream(found), self.group(found, at));
@@ -275,7 +278,7 @@ impl Core {
             if looked >= most {
                 break;
             }
-            if plan.bury.len() + plan.drop.len() >= REMOVED_AT_ONCE {
+            if plan.bury.len() + plan.drop.len() >= removed_max {
                 plan.is_cut = true;
                 break;
             }
