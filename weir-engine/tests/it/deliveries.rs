@@ -16,17 +16,17 @@ use weir_log::MemoryDisk;
 use crate::script::small;
 use crate::waiting::Task;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// An engine that can be opened again, with a stream `s` and a group `g`.
-struct Shop {
+pub(crate) struct Shop {
     disk: MemoryDisk,
-    clock: Arc<ManualClock>,
-    engine: Option<Engine>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) engine: Option<Engine>,
 }
 
 impl Shop {
-    fn new(policy: Policy, entries: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(policy: Policy, entries: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_700_000_000_000)));
         let mut shop = Self { disk: MemoryDisk::new(), clock, engine: None };
         shop.open();
@@ -58,16 +58,16 @@ impl Shop {
         assert_eq!(engine.verify().unwrap().problems, Vec::<String>::new());
     }
 
-    fn space(&self) -> Namespace {
+    pub(crate) fn space(&self) -> Namespace {
         self.engine.as_ref().unwrap().namespace("default").unwrap()
     }
 
-    fn add(&self, ms: u64, name: &str, value: &str) {
+    pub(crate) fn add(&self, ms: u64, name: &str, value: &str) {
         let options = AppendOptions { id: Some(EntryId::new(ms, 0)), ..AppendOptions::default() };
         self.space().append(b"s", &[(name.as_bytes(), value.as_bytes())], &options).unwrap();
     }
 
-    fn read(&self, consumer: &str, source: GroupSource, count: u64) -> Vec<Delivery> {
+    pub(crate) fn read(&self, consumer: &str, source: GroupSource, count: u64) -> Vec<Delivery> {
         self.space().read_group(b"s", &read(consumer, source, count)).unwrap()
     }
 
@@ -90,7 +90,7 @@ impl Shop {
     }
 }
 
-fn read(consumer: &str, source: GroupSource, count: u64) -> ReadGroup {
+pub(crate) fn read(consumer: &str, source: GroupSource, count: u64) -> ReadGroup {
     let (group, consumer) = (b"g".to_vec(), consumer.into());
     ReadGroup { group, consumer, source, count, wait: None, while_paused: false }
 }
@@ -103,12 +103,12 @@ fn nak(delay: Option<Duration>) -> Settlement {
     Settlement::Nak { delay, class: b"timeout".to_vec(), reason: b"no answer".to_vec() }
 }
 
-fn ids(given: &[Delivery]) -> Vec<u64> {
+pub(crate) fn ids(given: &[Delivery]) -> Vec<u64> {
     given.iter().map(|delivery| delivery.entry.id.ms).collect()
 }
 
 const READY: GroupSource = GroupSource::Reclaimed { idle_min: None };
-const AVAILABLE: GroupSource = GroupSource::Available { idle_min: None };
+pub(crate) const AVAILABLE: GroupSource = GroupSource::Available { idle_min: None };
 
 #[test]
 fn a_late_settlement_of_a_former_owner_is_refused_and_counted() {
@@ -310,6 +310,95 @@ fn dead_letters_go_back_to_their_group_and_to_no_other() {
     }
 }
 
+/// Where handlers failed as fast as letters were redriven, a redrive had no end.
+#[test]
+fn a_redrive_leaves_alone_what_comes_while_it_goes_on() {
+    const COUNT: u64 = 600;
+    let policy = Policy { failures_max: 1, ..Policy::recommended() };
+    let shop = Shop::new(policy, &[]);
+    (1..=COUNT).for_each(|ms| shop.add(ms, "f", "v"));
+    let fail_all = |source| {
+        let given = shop.read("ann", source, COUNT);
+        let nak =
+            |given: &Delivery| Settle { id: given.entry.id, token: Some(given.token), settlement: nak(None) };
+        shop.space().settle(b"s", b"g", &given.iter().map(nak).collect::<Vec<_>>()).unwrap();
+        given.len() as u64
+    };
+    assert_eq!(fail_all(GroupSource::New), COUNT);
+    let key = KeyRef { ns: NamespaceNo(0), name: b"s" };
+    let all = Redrive { filter: DeadLetterFilter::default(), count: u64::MAX, dry_run: false };
+    let (mut done, mut failed_again) = (weir_engine::LettersDone::default(), 0);
+    let redriven = shop.engine.as_ref().unwrap().ask(|turn| {
+        let redriven = turn.redrive(key, b"g", &all, &mut done);
+        if redriven.is_err() && failed_again == 0 {
+            turn.submit();
+            let given = turn.read_group_from(&weir_engine::ReadSource {
+                ns: key.ns,
+                stream: key.name.into(),
+                group: b"g".as_slice().into(),
+                consumer: b"ann".as_slice().into(),
+                source: AVAILABLE,
+                count: COUNT,
+                while_paused: false,
+            })?;
+            for stream in given.streams {
+                let weir_engine::Entries::Given(given) = stream.entries else { panic!("it asked by source") };
+                let nak = |given: &weir_engine::Given| Settle {
+                    id: given.entry.id,
+                    token: Some(given.token),
+                    settlement: nak(None),
+                };
+                failed_again = given.len() as u64;
+                turn.settle(key, b"g", &given.iter().map(nak).collect::<Vec<_>>())?;
+            }
+        }
+        redriven
+    });
+    let redriven = redriven.unwrap();
+    assert!(failed_again > 0, "it takes more than one turn");
+    assert_eq!((redriven.entry_ids.len() as u64, redriven.left), (COUNT, failed_again));
+}
+
+/// A batch was refused for want of a place for dead letters though none of it became one.
+#[test]
+fn many_first_failures_in_one_batch_need_no_place_for_dead_letters() {
+    let shop = Shop::new(Policy::recommended(), &[("f", "v"); 20]);
+    let engine = shop.engine.as_ref().unwrap();
+    let letters = weir_core::dead_letters_of(b"s", b"g").unwrap();
+    let in_the_way = KeyRef { ns: NamespaceNo(0), name: &letters };
+    engine.turn().set_text(in_the_way, b"a string", false, "set").unwrap();
+    let given = shop.read("ann", GroupSource::New, 20);
+    let settle = |id| Settle { id, token: None, settlement: nak(None) };
+    let batch: Vec<Settle> = given.iter().map(|given| settle(given.entry.id)).collect();
+    assert_eq!(shop.space().settle(b"s", b"g", &batch).unwrap(), [Settled::Done; 20]);
+    // The same entry ten times in a batch does become one.
+    let again = vec![settle(given[0].entry.id); 9];
+    let refused = shop.space().settle(b"s", b"g", &again).unwrap_err();
+    assert_eq!(*refused.kind(), ErrorKind::WrongType);
+    engine.turn().remove_key(in_the_way).unwrap();
+    assert_eq!(shop.space().settle(b"s", b"g", &again).unwrap()[8], Settled::DeadLettered);
+}
+
+/// Behind many rows without entries, some that could be had were left out.
+#[test]
+fn a_claim_looks_at_all_it_names() {
+    const COUNT: u64 = 300;
+    let shop = Shop::new(Policy::recommended(), &[("f", "v"); COUNT as usize]);
+    let ids_of = |range: std::ops::RangeInclusive<u64>| -> Vec<EntryId> {
+        range.map(|ms| EntryId::new(ms, 0)).collect()
+    };
+    assert_eq!(shop.read("ann", GroupSource::New, COUNT).len() as u64, COUNT);
+    shop.space().delete_entries(b"s", &ids_of(2..=COUNT - 1)).unwrap();
+    let claim = Claim {
+        group: b"g".to_vec(),
+        consumer: b"bob".to_vec(),
+        idle_min: Duration::ZERO,
+        ids: ids_of(1..=COUNT),
+    };
+    assert_eq!(ids(&shop.space().claim(b"s", &claim).unwrap()), [1, COUNT]);
+    assert_eq!(shop.states().len(), 2);
+}
+
 #[test]
 fn a_dead_letter_stream_belongs_to_one_group() {
     let mine = Policy { dead_letter: Some(b"dead".to_vec()), ..Policy::recommended() };
@@ -391,7 +480,7 @@ fn a_waiting_read_ends_when_something_may_be_had() {
     assert_eq!(engine.turn().waiting_counts(), (0, 0));
 }
 
-fn keyed() -> Policy {
+pub(crate) fn keyed() -> Policy {
     let backoff = Backoff::List(vec![10 * SECOND]);
     Policy { key: Some(b"k".to_vec()), backoff, ..Policy::recommended() }
 }

@@ -17,6 +17,7 @@ mod power_cuts;
 mod reclaiming;
 mod recovery;
 mod script;
+mod served;
 mod stories;
 mod streams;
 mod tasks;
