@@ -111,12 +111,20 @@ impl Core {
                 return self.give_rows(key, read, (found, at), rows.into_iter());
             }
             GroupSource::Reclaimed { idle_min } => {
-                return self.give_reclaimed(key, read, (found, at), idle_min);
+                let rows = self.reclaimable(found, at, read, idle_min);
+                return self.give_rows(key, read, (found, at), rows.into_iter());
             }
             GroupSource::Available { idle_min } => idle_min,
         };
-        let mut given = self.give_reclaimed(key, read, (found, at), idle_min)?;
-        let left = read.count.saturating_sub(given.len() as u64);
+        let rows = self.reclaimable(found, at, read, idle_min);
+        let plan = self.plan(found, at, rows.into_iter(), read.count, REMOVED_AT_ONCE)?;
+        let left = read.count.saturating_sub(plan.give.len() as u64);
+        self.warm_new(found, at, left)?;
+        let is_cut = plan.is_cut;
+        let mut given = self.carry_out_plan(key, read, (found, at), plan)?;
+        if given.is_empty() && is_cut {
+            return Err(Cold::Again.into());
+        }
         match self.give_new(key, read, (found, at), left) {
             Ok(new) => given.extend(new),
             Err(halt) if given.is_empty() => return Err(halt),
@@ -226,13 +234,14 @@ impl Core {
         own.pending.iter_from(|id| *id >= from).take(most).filter_map(|id| group.pending.get(*id)).collect()
     }
 
-    fn give_reclaimed(
+    /// What is ready, then what was held for long enough.
+    fn reclaimable(
         &mut self,
-        key: KeyRef<'_>,
+        found: Found,
+        at: GroupRef,
         read: &ReadSource,
-        (found, at): (Found, GroupRef),
         idle_min: Option<Duration>,
-    ) -> Result<Vec<Given>, Halt> {
+    ) -> Vec<PendingEntry> {
         let now = self.steady().0;
         let idle_min = idle_min.map(millis).or_else(|| lease_of(self.group(found, at)));
         if idle_min.is_some() {
@@ -244,7 +253,7 @@ impl Core {
         if let Some(idle_min) = idle_min.filter(|_| rows.len() < most) {
             rows.extend(old_rows(self.group(found, at), now, idle_min, most - rows.len()));
         }
-        self.give_rows(key, read, (found, at), rows.into_iter())
+        rows
     }
 
     fn give_rows(
@@ -427,29 +436,28 @@ impl Core {
         most: u64,
     ) -> Result<Vec<Given>, Halt> {
         let most = most.min(self.options.limits.reply_entries as u64);
-        let is_chosen = self.group(found, at).policy().is_some_and(chooses);
-        let last = self.group(found, at).last_id;
-        if !is_chosen && most > 0 && last < self.stream(found).last_id {
-            // So that what is cold shows before anything is changed.
-            self.entries_after(found, last, most)?;
+        if self.group(found, at).consumer_no(&read.consumer).is_none() {
+            // Before the consumer comes to be.
+            self.warm_new(found, at, most)?;
         }
-        let place = match self.group(found, at).consumer_no(&read.consumer) {
-            Some(consumer) => Place { found, at, consumer },
-            None if is_chosen => {
-                // The same, before the consumer comes to be.
-                let look = self.look(found, at, false, most)?;
-                match look.halt {
-                    Some(halt @ Halt::Cold(Cold::Index(_) | Cold::Unwritten)) if look.given.is_empty() => {
-                        return Err(halt);
-                    }
-                    _ => Place { found, at, consumer: self.consumer_or_new(key, found, at, &read.consumer) },
-                }
-            }
-            None => Place { found, at, consumer: self.consumer_or_new(key, found, at, &read.consumer) },
-        };
+        let consumer = self.consumer_or_new(key, found, at, &read.consumer);
+        let place = Place { found, at, consumer };
         let mut budget = Budget::new(&ReadLimits::default(), usize::MAX);
         let refs = self.deliver_new(&place, false, most, &mut budget)?;
         Ok(refs.into_iter().map(|entry| self.given(&place, entry)).collect())
+    }
+
+    /// Looks at what is new, so that what is cold shows before anything is changed: one request is one transaction.
+    fn warm_new(&self, found: Found, at: GroupRef, most: u64) -> Result<(), Halt> {
+        let most = most.min(self.options.limits.reply_entries as u64);
+        let group = self.group(found, at);
+        if most == 0 || group.last_id >= self.stream(found).last_id {
+            return Ok(());
+        }
+        Ok(match group.policy().is_some_and(chooses) {
+            true => self.warm_look(found, at, false, most)?,
+            false => self.entries_after(found, group.last_id, most).map(drop)?,
+        })
     }
 
     /// Delivers new entries of a group that does not see everything or is ordered by a key.
