@@ -1,7 +1,7 @@
 //! Entries that a consumer was given and has not settled: who looks after their leases, and which of them are stuck.
 //!
 //! A lot is what one read gave. The loop that runs handlers says of each entry when it begins and ends; a task beside it
-//! ([`super::keeper`]) extends leases meanwhile. Both only touch atomic numbers.
+//! ([`super::caretaker`]) extends leases meanwhile. Both only touch atomic numbers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
