@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_core::{Appended, Broker, Error, ErrorKind, FieldRefs, Fields};
 
@@ -88,6 +88,8 @@ struct Inner {
     _sender: Owned,
     time: Time,
     closing: Mutex<()>,
+    /// When a close wants everything to be over, by the steady clock.
+    hurry: watch::Sender<Option<Duration>>,
 }
 
 /// A task that ends with its owner.
@@ -104,7 +106,8 @@ pub struct Builder {
     broker: Arc<dyn Broker>,
     name: Vec<u8>,
     patience: Duration,
-    outbox: Option<(PathBuf, OutboxLimits)>,
+    outbox: Option<PathBuf>,
+    limits: OutboxLimits,
     time: Time,
 }
 
@@ -117,8 +120,8 @@ impl Builder {
         self
     }
 
-    /// How long an append without an outbox is tried before it is an error; 60 s by default. It may be in its stream all
-    /// the same.
+    /// How long an append without an outbox is tried, once it is its turn, before it is an error; 60 s by default. It may
+    /// be in its stream all the same.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -129,17 +132,14 @@ impl Builder {
     /// alone: one that is in use is refused. What it holds from the last time is sent first.
     #[must_use]
     pub fn outbox(mut self, folder: impl Into<PathBuf>) -> Self {
-        let limits = self.outbox.map_or_else(OutboxLimits::default, |(_, limits)| limits);
-        self.outbox = Some((folder.into(), limits));
+        self.outbox = Some(folder.into());
         self
     }
 
-    /// How much the outbox holds.
+    /// How much the outbox holds, if there is one.
     #[must_use]
     pub fn outbox_limits(mut self, limits: OutboxLimits) -> Self {
-        if let Some(outbox) = &mut self.outbox {
-            outbox.1 = limits;
-        }
+        self.limits = limits;
         self
     }
 
@@ -156,19 +156,20 @@ impl Builder {
     /// [`ErrorKind::Io`], [`ErrorKind::InUse`] or [`ErrorKind::Corrupt`] from the outbox; [`ErrorKind::Invalid`] for an
     /// empty name.
     pub async fn open(self) -> Result<Publisher, Error> {
-        let Self { broker, name, patience, outbox, time } = self;
+        let Self { broker, name, patience, outbox, limits, time } = self;
         if name.is_empty() {
             return Err(Error::new(ErrorKind::Invalid("a producer needs a name")));
         }
         let outbox = match outbox {
-            Some((folder, limits)) => Some(outbox::aside(move || Outbox::open(&folder, limits)).await?),
+            Some(folder) => Some(outbox::aside(move || Outbox::open(&folder, limits)).await?),
             None => None,
         };
         let (requests, receiver) = mpsc::channel(QUEUE_MAX);
-        let sender = Sender::new(broker, name.clone(), patience, time.clone(), outbox);
+        let (hurry, hurried) = watch::channel(None);
+        let sender = Sender::new(broker, name.clone(), patience, time.clone(), outbox, hurried);
         let sender = Owned(tokio::spawn(sender.run(receiver)));
         let (epoch, appends, closing) = (draw(), AtomicU64::new(0), Mutex::new(()));
-        let inner = Inner { requests, name, epoch, appends, _sender: sender, time, closing };
+        let inner = Inner { requests, name, epoch, appends, _sender: sender, time, closing, hurry };
         Ok(Publisher { inner: Arc::new(inner) })
     }
 }
@@ -178,7 +179,14 @@ impl Publisher {
     #[must_use]
     pub fn builder(broker: Arc<dyn Broker>) -> Builder {
         let (name, patience) = (consumer_name().into_bytes(), Duration::from_secs(60));
-        Builder { broker, name, patience, outbox: None, time: Time::system() }
+        Builder {
+            broker,
+            name,
+            patience,
+            outbox: None,
+            limits: OutboxLimits::default(),
+            time: Time::system(),
+        }
     }
 
     /// Appends an entry under an ID of its own. The trace of the handler that this is called from goes along, in the
@@ -227,6 +235,8 @@ impl Publisher {
     /// [`ErrorKind::Unavailable`] when appends are left and there is no outbox: their callers have errors, too.
     pub async fn close(&self, limit: Duration) -> Result<Flushed, Error> {
         let _alone = self.inner.closing.lock().await;
+        // Also for what is before the request: an append that is tried holds up everything behind it.
+        self.inner.hurry.send_replace(Some(self.inner.time.elapsed().saturating_add(limit)));
         let (reply, answer) = oneshot::channel();
         self.inner.requests.send(Request::Close(limit, reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?

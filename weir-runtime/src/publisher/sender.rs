@@ -8,14 +8,15 @@
 //!                  the outbox is empty
 //! ```
 //!
-//! Without an outbox a batch is tried until its patience is over, and what comes behind it waits.
+//! Without an outbox a batch is tried until its patience is over, and what comes behind it waits. Once the publisher is
+//! being closed, nothing is tried for longer than that may take.
 
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_core::{Appended, BatchOptions, Broker, Error, ErrorKind, Expected, NewEntry};
 
 use super::outbox::{self, Outbox, Stored};
@@ -34,6 +35,10 @@ pub(super) struct Sender {
     patience: Duration,
     time: Time,
     outbox: Option<Outbox>,
+    /// When a close wants everything to be over, by the steady clock; `None` = nobody closes.
+    hurry: watch::Receiver<Option<Duration>>,
+    /// Appends that were given up because of that.
+    given_up: u64,
 }
 
 impl Sender {
@@ -43,8 +48,9 @@ impl Sender {
         patience: Duration,
         time: Time,
         outbox: Option<Outbox>,
+        hurry: watch::Receiver<Option<Duration>>,
     ) -> Self {
-        Self { broker, name, patience, time, outbox }
+        Self { broker, name, patience, time, outbox, hurry, given_up: 0 }
     }
 
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -52,8 +58,8 @@ impl Sender {
         // When the outbox is tried again.
         let mut again = self.is_away().then(|| self.time.sleep(Duration::ZERO));
         loop {
+            // Whichever is ready, by chance: neither those who append all the time nor a full outbox keep the other waiting.
             tokio::select! {
-                biased;
                 count = requests.recv_many(&mut gathered, BATCH_MAX) => {
                     if count == 0 {
                         return;
@@ -70,11 +76,13 @@ impl Sender {
                     }
                 }
                 () = async { if let Some(again) = &mut again { again.await } }, if again.is_some() => {
-                    if self.drain_some().await {
+                    let wait = if self.drain_some().await {
                         backoff.reset();
-                    }
-                    let wait = if self.is_away() { Some(backoff.next()) } else { None };
-                    again = wait.map(|wait| self.time.sleep(wait));
+                        Duration::ZERO
+                    } else {
+                        backoff.next()
+                    };
+                    again = self.is_away().then(|| self.time.sleep(wait));
                 }
             }
         }
@@ -116,10 +124,11 @@ impl Sender {
         if self.is_away() {
             return self.queue(appends, replies).await;
         }
-        let deadline = self.time.elapsed() + self.patience;
+        let patient_until = self.time.elapsed().saturating_add(self.patience);
         let (mut appends, mut replies, mut backoff) = (appends, replies, Patience::new());
         loop {
-            let results = self.send(&appends).await;
+            let results = self.in_time(self.send(&appends)).await;
+            let results = results.unwrap_or_else(|| appends.iter().map(|_| None).collect());
             (appends, replies) = answer(appends, replies, results);
             if appends.is_empty() {
                 return;
@@ -127,13 +136,42 @@ impl Sender {
             if self.outbox.is_some() {
                 return self.queue(appends, replies).await;
             }
-            if self.time.elapsed() >= deadline {
+            let closes_at = *self.hurry.borrow_and_update();
+            let left = closes_at
+                .map_or(patient_until, |at| at.min(patient_until))
+                .saturating_sub(self.time.elapsed());
+            if left.is_zero() {
+                self.given_up += if closes_at.is_some() { replies.len() as u64 } else { 0 };
                 let context = "the broker did not take it in time; it may be in its stream all the same";
                 let error = || Error::new(ErrorKind::Unavailable).with_context(context);
                 replies.into_iter().for_each(|reply| drop(reply.send(Err(error()))));
                 return;
             }
-            self.time.sleep(backoff.next()).await;
+            tokio::select! {
+                () = self.time.sleep(backoff.next().min(left)) => {}
+                Ok(()) = self.hurry.changed() => {}
+            }
+        }
+    }
+
+    /// What a future gives; `None` when a close has no time left for it.
+    async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut hurry = self.hurry.clone();
+        let over = async {
+            let closes_at = loop {
+                let told = *hurry.borrow_and_update();
+                match told {
+                    Some(closes_at) => break closes_at,
+                    None if hurry.changed().await.is_err() => std::future::pending().await,
+                    None => {}
+                }
+            };
+            self.time.sleep(closes_at.saturating_sub(self.time.elapsed())).await;
+        };
+        tokio::select! {
+            biased;
+            value = future => Some(value),
+            () = over => None,
         }
     }
 
@@ -244,7 +282,8 @@ impl Sender {
                 return false;
             }
         };
-        let sent = self.send_stored(stored).await;
+        // What was sent meanwhile and is not known to be is sent again, and recognised.
+        let sent = self.in_time(self.send_stored(stored)).await.unwrap_or(0);
         let Some(mut outbox) = self.outbox.take() else { return false };
         self.outbox = Some(
             outbox::aside(move || {
@@ -274,6 +313,8 @@ impl Sender {
                 patience: self.patience,
                 time: self.time.clone(),
                 outbox: None,
+                hurry: self.hurry.clone(),
+                given_up: 0,
             };
             for (result, append) in sender.send(&appends).await.into_iter().zip(&appends) {
                 match result {
@@ -297,8 +338,7 @@ impl Sender {
         gathered: Vec<Request>,
         limit: Duration,
     ) -> Result<Flushed, Error> {
-        let deadline = self.time.elapsed() + limit;
-        self.patience = self.patience.min(limit);
+        let deadline = self.time.elapsed().saturating_add(limit);
         let mut rest = gathered;
         while let Ok(request) = requests.try_recv() {
             rest.push(request);
@@ -313,7 +353,18 @@ impl Sender {
                 Request::Close(_, reply) => drop(reply.send(Err(closed()))),
             }
         }
-        self.publish(appends, replies).await;
+        while !appends.is_empty() {
+            let (later, unanswered) = (
+                appends.split_off(appends.len().min(BATCH_MAX)),
+                replies.split_off(replies.len().min(BATCH_MAX)),
+            );
+            self.publish(mem::replace(&mut appends, later), mem::replace(&mut replies, unanswered)).await;
+        }
+        if self.given_up > 0 {
+            let context =
+                format!("{} appends were given up; they may be in their streams all the same", self.given_up);
+            return Err(Error::new(ErrorKind::Unavailable).with_context(context));
+        }
         let mut backoff = Patience::new();
         while self.is_away() && self.time.elapsed() < deadline {
             if !self.drain_some().await {
@@ -346,7 +397,7 @@ fn answer(
 }
 
 /// Whether the same append may be taken later.
-fn is_away(error: &Error) -> bool {
+pub(super) fn is_away(error: &Error) -> bool {
     let kind = error.kind();
     error.is_retryable()
         || matches!(kind, ErrorKind::Io | ErrorKind::Faulted | ErrorKind::Closed | ErrorKind::Corrupt)

@@ -18,10 +18,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use weir_core::{BoxFuture, Error, FieldRefs, Fields};
+use weir_core::{BoxFuture, Error, ErrorKind, FieldRefs, Fields};
 
+use super::sender::is_away;
 use super::{Append, Published, Publisher, closed, traced};
 use crate::Shutdown;
+use crate::time::Patience;
 
 /// An append as a row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,8 @@ impl Publisher {
         OutboxRow { append_id, stream: stream.as_ref().to_vec(), fields: traced(fields) }
     }
 
-    /// Moves rows from the table to their streams until the shutdown; looks every `every` when there is none.
+    /// Moves rows from the table to their streams until the shutdown; looks every `every` when there is none. While the
+    /// broker is away the rows wait in the table.
     ///
     /// # Errors
     /// What the table says, or the broker about a row that it never takes: the relay stops there, since it keeps the
@@ -114,10 +117,16 @@ impl Publisher {
         every: Duration,
         shutdown: impl Into<Shutdown>,
     ) -> Result<(), Error> {
-        let mut shutdown = shutdown.into();
+        let (mut shutdown, mut patience) = (shutdown.into(), Patience::new());
         loop {
-            let moved = self.relay_some(table).await?;
-            let wait = if moved == ROWS_MAX { Duration::ZERO } else { every };
+            let wait = match self.relay_some(table).await? {
+                Ok(moved) => {
+                    patience.reset();
+                    if moved == ROWS_MAX { Duration::ZERO } else { every }
+                }
+                Err(error) if is_away(&error) && *error.kind() != ErrorKind::Closed => patience.next(),
+                Err(error) => return Err(error),
+            };
             tokio::select! {
                 biased;
                 () = shutdown.signalled(1) => return Ok(()),
@@ -126,8 +135,11 @@ impl Publisher {
         }
     }
 
-    /// Moves the oldest rows; how many.
-    async fn relay_some(&self, table: &dyn OutboxTable) -> Result<usize, Error> {
+    /// Moves the oldest rows; how many, or what the broker says.
+    ///
+    /// # Errors
+    /// What the table says, or that the publisher was closed.
+    async fn relay_some(&self, table: &dyn OutboxTable) -> Result<Result<usize, Error>, Error> {
         let rows = table.oldest(ROWS_MAX).await?;
         // All of them get their places first, and then their answers.
         let mut answers = Vec::with_capacity(rows.len());
@@ -146,6 +158,6 @@ impl Publisher {
             .map(|((number, _), _)| *number)
             .collect();
         table.remove(&numbers).await?;
-        sent.into_iter().collect::<Result<Vec<_>, _>>().map(|sent| sent.len())
+        Ok(sent.into_iter().collect::<Result<Vec<_>, _>>().map(|sent| sent.len()))
     }
 }

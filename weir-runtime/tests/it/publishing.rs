@@ -212,7 +212,7 @@ async fn the_outbox_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     world.broker.fail_with(ErrorKind::Unavailable);
     let limits = OutboxLimits { bytes: 1 << 20, appends: 5 };
-    let publisher = world.publisher().outbox(folder.path()).outbox_limits(limits).open().await.unwrap();
+    let publisher = world.publisher().outbox_limits(limits).outbox(folder.path()).open().await.unwrap();
     for n in 0..5 {
         assert_eq!(publish(&publisher, n).await.unwrap(), Published::Queued);
     }
@@ -284,6 +284,71 @@ async fn rows_of_a_transaction_are_relayed() {
     publisher.relay(&table, S, shutdown).await.unwrap();
     assert!(world.values(STREAM).await.into_iter().eq((0..400).filter(|n| *n != 3)));
     assert!(table.rows.lock().unwrap().is_empty());
+
+    // The broker is away for longer than the publisher is patient: the rows wait.
+    table.rows.lock().unwrap().push((400, publisher.row(STREAM, &[(b"n", b"400")])));
+    world.broker.fail_with(ErrorKind::Unavailable);
+    let outage = async {
+        tokio::time::sleep(S * 300).await;
+        world.broker.recover();
+    };
+    let shutdown = Shutdown::from(tokio::time::sleep(S * 400));
+    let (relayed, ()) = tokio::join!(publisher.relay(&table, S, shutdown), outage);
+    relayed.unwrap();
+    assert_eq!(world.values(STREAM).await.last(), Some(&400));
+}
+
+/// The limit of a close is kept, though appends that are tried stand before it; and what is given up is told.
+#[tokio::test(start_paused = true)]
+async fn a_close_takes_no_longer_than_it_may() {
+    let world = World::new();
+    let publisher = world.publisher().open().await.unwrap();
+    world.broker.fail_with(ErrorKind::Unavailable);
+    let waiting: Vec<_> = (0..3)
+        .map(|n| {
+            let publisher = publisher.clone();
+            tokio::spawn(async move { publish(&publisher, n).await })
+        })
+        .collect();
+    tokio::time::sleep(S).await;
+    let began = world.time.elapsed();
+    let error = publisher.close(S * 2).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(world.time.elapsed() - began <= S * 3, "{:?}", world.time.elapsed() - began);
+    for task in waiting {
+        assert_eq!(*task.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}
+
+/// Those who append without a pause do not keep what waits in the outbox from being sent.
+#[tokio::test]
+async fn the_outbox_empties_while_others_append() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = world.publisher().outbox(folder.path()).open().await.unwrap();
+    world.broker.fail_with(ErrorKind::Unavailable);
+    assert_eq!(publish(&publisher, 0).await.unwrap(), Published::Queued);
+    world.broker.recover();
+    let arrived = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let tasks: Vec<_> = (0..32)
+        .map(|n| {
+            let (publisher, arrived) = (publisher.clone(), arrived.clone());
+            tokio::spawn(async move {
+                for _ in 0..1_000 {
+                    if arrived.load(std::sync::atomic::Ordering::SeqCst) {
+                        return;
+                    }
+                    if let Published::Appended(_) = publish(&publisher, n).await.unwrap() {
+                        arrived.store(true, std::sync::atomic::Ordering::SeqCst);
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(arrived.load(std::sync::atomic::Ordering::SeqCst), "everything went to the outbox for ever");
 }
 
 /// Partitions keep the order per key, and a pattern consumer reads them all.
