@@ -35,30 +35,48 @@ pub(crate) enum Grant {
 #[derive(Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
-    /// Grants that still count: when, and how many. Rising times, not more than `rate.count` of them.
-    granted: Mutex<Vec<(Duration, u64)>>,
+    /// Grants that still count, oldest first. Not many more than [`PARTS`].
+    granted: Mutex<Vec<Granted>>,
 }
+
+/// Grants that were close together. They count until the last of them does not.
+#[derive(Debug)]
+struct Granted {
+    first: Duration,
+    last: Duration,
+    count: u64,
+}
+
+/// Grants within such a part of the time are kept as one.
+const PARTS: u32 = 64;
 
 impl Bucket {
     pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, granted: Mutex::new(Vec::new()) }
     }
 
-    fn granted(&self) -> std::sync::MutexGuard<'_, Vec<(Duration, u64)>> {
+    fn granted(&self) -> std::sync::MutexGuard<'_, Vec<Granted>> {
         self.granted.lock().expect("nothing panics under this lock")
     }
 
     /// Grants up to `wanted`, at least one, or says how long there is none.
     pub(crate) fn take(&self, now: Duration, wanted: u64) -> Grant {
         let mut granted = self.granted();
-        granted.retain(|(at, _)| *at + self.rate.per > now);
-        let spent: u64 = granted.iter().map(|(_, count)| count).sum();
+        granted.retain(|grant| grant.last + self.rate.per > now);
+        let spent: u64 = granted.iter().map(|grant| grant.count).sum();
         let free = self.rate.count.saturating_sub(spent).min(wanted);
         if free == 0 {
-            let first = granted.first().map_or(now, |(at, _)| *at);
+            let first = granted.first().map_or(now, |grant| grant.last);
             return Grant::Wait((first + self.rate.per).saturating_sub(now));
         }
-        granted.push((now, free));
+        let part = self.rate.per / PARTS;
+        match granted.last_mut().filter(|grant| now.saturating_sub(grant.first) < part) {
+            Some(grant) => {
+                grant.last = grant.last.max(now);
+                grant.count += free;
+            }
+            None => granted.push(Granted { first: now, last: now, count: free }),
+        }
         Grant::Entries(free)
     }
 
@@ -69,7 +87,7 @@ impl Bucket {
             Grant::Entries(granted) if granted == wanted => Ok(()),
             Grant::Entries(granted) => {
                 self.give_back(granted);
-                let first = self.granted().first().map_or(now, |(at, _)| *at);
+                let first = self.granted().first().map_or(now, |grant| grant.last);
                 Err((first + self.rate.per).saturating_sub(now).max(Duration::from_micros(1)))
             }
             Grant::Wait(wait) => Err(wait),
@@ -79,11 +97,11 @@ impl Bucket {
     /// Takes back what was granted last and not used.
     pub(crate) fn give_back(&self, mut unused: u64) {
         let mut granted = self.granted();
-        while let Some((_, count)) = granted.last_mut().filter(|_| unused > 0) {
-            let back = unused.min(*count);
-            *count -= back;
+        while let Some(grant) = granted.last_mut().filter(|_| unused > 0) {
+            let back = unused.min(grant.count);
+            grant.count -= back;
             unused -= back;
-            if *count == 0 {
+            if grant.count == 0 {
                 granted.pop();
             }
         }
@@ -228,5 +246,14 @@ mod tests {
         bucket.give_back(1);
         assert_eq!(bucket.take_all(at(1_100), 2), Err(at(300)), "one is free, two are wanted");
         assert_eq!(bucket.take_all(at(1_400), 2), Ok(()));
+    }
+
+    #[test]
+    fn many_grants_are_few_numbers() {
+        let bucket = Bucket::new(Rate { count: 100_000, per: Duration::from_secs(1) });
+        for micros in 0..300_000 {
+            let taken = bucket.take(Duration::from_micros(micros * 10), 1);
+            assert!(bucket.granted().len() <= PARTS as usize + 2, "{taken:?}");
+        }
     }
 }
