@@ -122,8 +122,9 @@ impl Simple {
         if let Some(Value::String(kind)) = data.get("type") {
             fields.insert(0, (b"type", kind.as_bytes()));
         }
-        let appended = self.broker.append(stream.as_bytes(), &fields, AppendOptions::default()).await?;
+        // First the limit: an error behind the append would have the message added again.
         self.limit(stream.as_bytes()).await?;
+        let appended = self.broker.append(stream.as_bytes(), &fields, AppendOptions::default()).await?;
         Ok(appended.id.to_string())
     }
 
