@@ -146,9 +146,10 @@ impl KillSwitch {
         may
     }
 
-    /// Says what the one entry has shown: `true` closes the switch.
+    /// Says what the one entry has shown: `true` closes the switch, unless no handler has run.
     pub(crate) fn end_probe(&self, is_well: bool) {
         let mut state = self.state();
+        let is_well = is_well && state.phase == Phase::HalfOpen(true);
         state.phase = if is_well { Phase::Closed } else { Phase::Open };
         if is_well {
             state.slots = [Slot::default(); SLOTS];
@@ -179,6 +180,9 @@ mod tests {
         assert!(switch.admits() && !switch.admits(), "with one entry");
         switch.end_probe(false);
         assert!(switch.is_open() && switch.begin_probe());
+        switch.end_probe(true);
+        assert!(switch.is_open() && switch.begin_probe(), "it was done without the handler");
+        assert!(switch.admits());
         switch.end_probe(true);
         assert!(!switch.is_open() && switch.admits());
         switch.note(at(102), &FAILED());

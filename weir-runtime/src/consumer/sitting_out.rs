@@ -44,11 +44,12 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
             while switch.is_open() && switch.begin_probe() {
                 self.pause_group().await?;
                 let shown = self.try_one(PROBE_WAIT).await;
-                let is_well = matches!(&shown, Ok(Some(outcome)) if !matches!(outcome, Outcome::Retry { .. } | Outcome::Defer));
+                let is_well = matches!(&shown, Ok(Some(outcome)) if outcome.is_success());
                 switch.end_probe(is_well);
                 let is_over = match shown {
                     Ok(None) => self.is_stopped(),
-                    Ok(Some(_)) => true,
+                    // What was snoozed, refused, or done without the handler has shown nothing: on to the next one.
+                    Ok(Some(outcome)) => matches!(outcome, Outcome::Retry { .. } | Outcome::Defer),
                     Err(error) if ends(&error) => return Err(error),
                     Err(error) => {
                         self.shared.note_error(&self.scope, &error);
