@@ -167,7 +167,8 @@ impl<S> Builder<S> {
     }
 
     /// Of the entries with the same value in this field only one is handled at a time, in order: within this process,
-    /// and as long as none of them fails. Better say [`Policy::key`], which holds for the whole group and for failures.
+    /// and as long as none of them fails. Not with a batch handler. Better say [`Policy::key`], which holds for the whole
+    /// group and for failures.
     #[must_use]
     pub fn order_by(mut self, field: impl AsRef<[u8]>) -> Self {
         self.settings.order_by = Some(field.as_ref().to_vec());
@@ -205,7 +206,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// When a handler takes longer than this, what was read after its entry is handed back for others; 1 s by default.
+    /// When no handler of a stream ends for so long, what was read and none has begun with is handed back for others; 1 s
+    /// by default.
     #[must_use]
     pub fn hold_max(mut self, limit: Duration) -> Self {
         self.settings.hold_max = limit;
@@ -272,7 +274,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Marks are of this field's value instead of the entry's ID: an event that was appended twice is handled once.
+    /// Marks are of this field's value instead of the entry's ID: an event that was appended twice is handled once. Of two
+    /// that are handled at the same time neither is marked yet; a [`Policy::key`] of the same field keeps them apart.
     #[must_use]
     pub fn dedup_by(mut self, field: impl AsRef<[u8]>) -> Self {
         self.mark_field = Some(field.as_ref().to_vec());
@@ -357,6 +360,11 @@ impl<S> Builder<S> {
         S: Stage<W>,
     {
         self.check()?;
+        if W::IS_BATCH && self.settings.order_by.is_some() {
+            return Err(Error::new(ErrorKind::Invalid(
+                "order_by is for single entries; for batches a policy has a key",
+            )));
+        }
         if self.settings.consumer.is_empty() {
             self.settings.consumer = consumer_name().into_bytes();
         }

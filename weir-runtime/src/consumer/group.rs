@@ -11,8 +11,8 @@ use super::{Scope, Shared};
 pub(crate) struct Origin {
     /// As the builder was told; `None` = the group must exist.
     pub(crate) given: Option<GroupOrigin>,
-    /// Whether the stream was found by its pattern. Such a group may exist with another origin: one that was found when
-    /// it was new starts with its first entry.
+    /// Whether the stream was found by its pattern. Such a group may exist with another origin: who finds a stream when it
+    /// is new has its group start with the first entry, who finds it at the beginning as the builder was told.
     pub(crate) is_found: bool,
 }
 
@@ -62,6 +62,7 @@ async fn accept(shared: &Shared, scope: &Scope, origin: Origin, error: Error) ->
         // Adopted before: its origin is not known, and was accepted then.
         (Some(_), None) if shared.settings.adopts => Ok(()),
         (Some(_), Some(GroupOrigin::Beginning)) if origin.is_found => Ok(()),
+        (Some(_), made) if origin.is_found && made == shared.settings.origin => Ok(()),
         (Some(_), made) => Err(error.with_context(format!(
             "group {:?} on stream {:?} was made to start at {made:?}, not at {:?}; say the same, or seek it",
             String::from_utf8_lossy(&scope.group),

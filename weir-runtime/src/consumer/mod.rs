@@ -202,7 +202,11 @@ impl<W: Unit, S: Stage<W>> Loops<'_, W, S> {
             tokio::select! {
                 biased;
                 Some(joined) = self.tasks.join_next() => match joined {
-                    Ok((_, result)) => result?,
+                    // A stream that a pattern had found is gone. Should it come again, it is found again.
+                    Ok((stream, result)) => {
+                        result?;
+                        self.known.remove(&stream);
+                    }
                     // A defect of this crate: the loop has panicked. Better to end than to go on with half of it.
                     Err(error) => return Err(Error::new(weir_core::ErrorKind::Io).with_source(error)),
                 },
@@ -248,7 +252,7 @@ impl<W: Unit, S: Stage<W>> Loops<'_, W, S> {
             return Ok(());
         }
         let (shared, stage) = (Arc::clone(&self.consumer.shared), Arc::clone(&self.consumer.stage));
-        let limiter = limiter(&shared, &stream).await?;
+        let limiter = patient_limiter(&shared, &stream).await?;
         let subscription = Subscription::<W, S>::new(shared, stage, &stream, limiter, self.urgency.clone());
         self.known.insert(stream.clone());
         self.tasks.spawn(async move { (stream, subscription.run(origin).await) });
@@ -294,6 +298,20 @@ impl<W: Unit, S: Stage<W>> Loops<'_, W, S> {
 fn is_own(name: &[u8]) -> bool {
     let holds = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     is_side_stream(name) || holds(b"}:rate:") || name.ends_with(b"}:marks")
+}
+
+/// As [`limiter`], until the broker is there.
+async fn patient_limiter(shared: &Shared, stream: &[u8]) -> Result<Option<Limiter>, Error> {
+    let mut patience = Patience::new();
+    loop {
+        match limiter(shared, stream).await {
+            Err(error) if error.is_retryable() || *error.kind() == weir_core::ErrorKind::Io => {
+                tracing::warn!(%error, "the rate of the group cannot be prepared");
+                shared.time.sleep(patience.next()).await;
+            }
+            made => return made,
+        }
+    }
 }
 
 async fn limiter(shared: &Shared, stream: &[u8]) -> Result<Option<Limiter>, Error> {

@@ -30,6 +30,11 @@ impl Pace {
         Self { count: FIRST.clamp(least, most), least, most, is_careful: false }
     }
 
+    /// Whether what was read last may have killed a process.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.is_careful
+    }
+
     pub(crate) fn count(&self) -> u64 {
         if self.is_careful { 1 } else { self.count }
     }

@@ -66,6 +66,8 @@ pub(crate) struct Subscription<W: Unit, S> {
     /// What was granted for the read that is under way.
     granted: u64,
     rest: Option<Sleep>,
+    /// When what is in hand goes back, unless a handler ends before.
+    hold: Option<Sleep>,
     patience: Patience,
     running: JoinSet<Finished<W>>,
     /// What the tasks have, to hand it back if they are dropped.
@@ -111,6 +113,7 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
             reading: None,
             granted: 0,
             rest: None,
+            hold: None,
             patience: Patience::new(),
             running: JoinSet::new(),
             in_tasks: HashMap::new(),
@@ -151,10 +154,19 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
                 Err(error) if *error.kind() == ErrorKind::NoSuchGroup => {
                     // Somebody removed the group, or the stream with it. What is held is worth nothing now.
                     self.abandon().await;
+                    if origin.is_found && self.is_gone().await {
+                        return Ok(());
+                    }
                 }
                 result => return result,
             }
         }
+    }
+
+    /// Whether there is no such stream any more. One that a pattern has found is not made again.
+    async fn is_gone(&mut self) -> bool {
+        let info = self.shared.broker.stream_info(&self.scope.stream);
+        matches!(unless_stopped(&self.urgency, info).await, Some(Ok(None)))
     }
 
     /// Makes sure that there is the group; its lease. `None` = told to stop before.
@@ -202,6 +214,7 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
         let pause = Arc::clone(&self.shared);
         loop {
             self.work().await?;
+            self.watch_hold();
             // Before what was settled is sent: once the switch is open, failures that were not reported do not count.
             if self.is_stopped() {
                 return Ok(Turn::Stop);
@@ -222,14 +235,42 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
                 Some(joined) = self.running.join_next_with_id() => self.joined(joined),
                 read = ready(&mut self.reading) => self.read(read)?,
                 () = rested(&mut self.rest) => {}
+                () = rested(&mut self.hold) => self.hand_back_in_order().await?,
             }
         }
+    }
+
+    /// Sets a limit to how long something waits in hand while all handlers are busy.
+    fn watch_hold(&mut self) {
+        if self.hand.is_empty() {
+            self.hold = None;
+        } else if self.hold.is_none() {
+            self.hold = Some(self.shared.time.sleep(self.shared.settings.hold_max));
+        }
+    }
+
+    /// Hands back what is in hand. Where this process keeps an order, nothing is read before it is back: what is read
+    /// could be behind it.
+    async fn hand_back_in_order(&mut self) -> Result<(), Error> {
+        self.hand_back_hand();
+        if self.shared.settings.order_by.is_none() {
+            return Ok(());
+        }
+        unless_stopped(&self.urgency, self.settler.flush()).await.unwrap_or(Ok(()))
     }
 
     /// Runs what is in hand: here one after the other, or as tasks.
     async fn work(&mut self) -> Result<(), Error> {
         if self.hand.is_empty() {
             return Ok(());
+        }
+        if self.pace.is_careful() {
+            // What was handed back for its sake is back before it runs: should it kill this process, nobody else is
+            // counted with it.
+            match unless_stopped(&self.urgency, self.settler.flush()).await {
+                Some(flushed) => flushed?,
+                None => return Ok(()),
+            }
         }
         if self.shared.settings.concurrency > 1 {
             self.dispatch();
@@ -318,6 +359,7 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
     pub(super) fn joined(&mut self, joined: Result<(Id, Finished<W>), JoinError>) {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(task) = self.in_tasks.remove(&id) else { return };
+        self.hold = None;
         if let Some(key) = &task.key {
             self.busy.remove(key);
         }
@@ -383,6 +425,7 @@ impl<W: Unit, S: Stage<W>> Subscription<W, S> {
         let free = (self.shared.settings.concurrency - self.running.len()) as u64;
         let count = match self.history {
             Some(_) => 1,
+            None if self.pace.is_careful() => 1,
             None => W::count(&self.shared, self.pace.count()).max(free.min(self.pace.count())),
         };
         let Some(count) = self.granted(count).await else { return };

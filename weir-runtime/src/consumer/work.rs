@@ -69,6 +69,9 @@ pub(crate) struct Cut<W> {
 
 /// Kinds of work: one entry, or a batch.
 pub(crate) trait Unit: Work + Clone {
+    /// Whether it may be several entries.
+    const IS_BATCH: bool;
+
     /// Cuts the next piece off.
     fn cut(hand: &mut Hand, may_run: impl Fn(&Delivery) -> bool) -> Option<Cut<Self>>;
 
@@ -89,6 +92,8 @@ pub(crate) trait Unit: Work + Clone {
 }
 
 impl Unit for Context {
+    const IS_BATCH: bool = false;
+
     fn cut(hand: &mut Hand, may_run: impl Fn(&Delivery) -> bool) -> Option<Cut<Self>> {
         let (lot, place, delivery) = hand.next(may_run)?;
         let work = Self::new(delivery, Arc::clone(&lot), place, 1);
@@ -117,6 +122,8 @@ impl Unit for Context {
 }
 
 impl Unit for Batch {
+    const IS_BATCH: bool = true;
+
     /// A batch is what one read gave, without what was lost meanwhile. (What is lost before the batch begins is part of
     /// it all the same, and its outcome is refused: it saves a place for each entry.)
     fn cut(hand: &mut Hand, _: impl Fn(&Delivery) -> bool) -> Option<Cut<Self>> {

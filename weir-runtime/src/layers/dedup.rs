@@ -1,5 +1,6 @@
 //! What is marked is not handled again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tower::Layer;
@@ -56,13 +57,16 @@ impl DedupLayer {
         key.map_or_else(|| item.mark(), |key| Mark::of_key(item.group(), key))
     }
 
-    /// Which of the marks are set, by place.
+    /// Which of the marks are set, by place. What is in a batch twice is deferred the second time: it comes again when it
+    /// is known what became of the first.
     async fn set(&self, store: &dyn MarkStore, marks: &[Mark]) -> Result<Vec<(usize, Outcome)>, Error> {
-        let mut set = Vec::new();
+        let (mut set, mut seen) = (Vec::new(), HashSet::new());
         for (place, mark) in marks.iter().enumerate() {
             if store.is_marked(mark).await? {
                 self.metrics.duplicate();
                 set.push((place, Outcome::Done));
+            } else if !seen.insert(mark) {
+                set.push((place, Outcome::Defer));
             }
         }
         Ok(set)

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tower::Layer;
 use weir_core::{
-    Deliveries, ErrorKind, GroupSource, Groups, PendingState, Policy, Settle, Settled, Settlement,
+    CreateGroup, Deliveries, ErrorKind, GroupOrigin, GroupSource, Groups, PendingState, Policy, Settle,
+    Settled, Settlement, Streams,
 };
 use weir_runtime::{
     Batch, Bisect, Context, HandlerError, Item, KillSwitchSettings, MarkStore, MemoryMarks, Outcome,
@@ -689,6 +690,97 @@ async fn r15_pause_and_resume() {
     world.drained().await;
     running.stop().await;
     assert_eq!(seen.read().len(), 8);
+}
+
+/// What waits in hand behind slow handlers goes to others, also where several run at a time.
+#[tokio::test(start_paused = true)]
+async fn r15_what_waits_behind_slow_handlers_is_for_others() {
+    let world = World::new();
+    world.numbers(0..10).await;
+    let handler = async |_: Context| {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Outcome::Done
+    };
+    let running = Running::begin(|shutdown| world.consumer().concurrency(2).handler(handler).run(shutdown));
+    world.until(async || world.lag().await.pending > 0).await;
+    tokio::time::sleep(S * 2).await;
+    let given = world.read_as("bob", GroupSource::Available { idle_min: None }, 100).await;
+    assert_eq!(given.len(), 8, "two run, and the others are free");
+    assert!(given.iter().all(|delivery| delivery.deliveries == 1), "handed back uncounted");
+    running.stop().await;
+}
+
+/// A broker that is away when a consumer with a shared rate starts is waited for.
+#[tokio::test(start_paused = true)]
+async fn a_shared_rate_waits_for_the_broker() {
+    let world = World::new();
+    world.numbers(0..3).await;
+    world.broker.fail_with(ErrorKind::Unavailable);
+    let consumer = world.consumer().rate_limit_of_group(10, S).handler(async |_: Context| Outcome::Done);
+    let running = Running::begin(|shutdown| consumer.run(shutdown));
+    tokio::time::sleep(S * 30).await;
+    world.broker.recover();
+    world.drained().await;
+    running.stop().await;
+}
+
+/// Of consumers with a pattern one may find a stream when it is new, the other when it starts: both go on. A stream that
+/// is removed stays so, and is read again when it comes again.
+#[tokio::test(start_paused = true)]
+async fn streams_of_a_pattern_come_and_go() {
+    let world = World::new();
+    let seen = Journal::new();
+    let journal = seen.clone();
+    let consumer = weir_runtime::Consumer::builder(world.shared())
+        .pattern("part-*")
+        .group(GROUP)
+        .origin(GroupOrigin::End)
+        .consumer("ann")
+        .time(world.time.clone())
+        .handler(move |context: Context| {
+            journal.write(number(&context));
+            async { Outcome::Done }
+        });
+    let running = Running::begin(|shutdown| consumer.run(shutdown));
+    tokio::time::sleep(S).await;
+    let options = CreateGroup { origin: GroupOrigin::End, policy: Policy::recommended() };
+    world.broker.create_group(b"part-1", GROUP.as_bytes(), options).await.unwrap();
+    tokio::time::sleep(S * 30).await;
+    world.append("part-1", &[("n", "1")]).await;
+    world.until(async || seen.read() == [1]).await;
+
+    world.broker.delete_stream(b"part-1").await.unwrap();
+    tokio::time::sleep(S * 60).await;
+    assert!(world.broker.stream_info(b"part-1").await.unwrap().is_none(), "nobody made it again");
+    world.append("part-1", &[("n", "2")]).await;
+    world.until(async || seen.read() == [1, 2]).await;
+    running.stop().await;
+}
+
+/// An event that stands twice in one batch is handled once.
+#[tokio::test(start_paused = true)]
+async fn r12_a_batch_has_no_event_twice() {
+    let world = World::new();
+    for n in 0..6 {
+        world.append(STREAM, &[("n", &n.to_string()), ("event", ["a", "b", "a"][n % 3])]).await;
+    }
+    let seen = Journal::new();
+    let journal = seen.clone();
+    let handler = move |batch: Batch| {
+        batch.items().for_each(|item| journal.write(item.field("event").unwrap().to_vec()));
+        async { Outcomes::All(Outcome::Done) }
+    };
+    let consumer = world.consumer().dedup(MemoryMarks::new(10)).dedup_by("event").batch_handler(handler);
+    let running = Running::begin(|shutdown| consumer.run(shutdown));
+    world.drained().await;
+    running.stop().await;
+    assert_eq!(seen.read(), [b"a".to_vec(), b"b".to_vec()]);
+    let ordered =
+        world.consumer().order_by("event").batch_handler(async |_: Batch| Outcomes::All(Outcome::Done));
+    assert!(
+        matches!(ordered.build().unwrap_err().kind(), ErrorKind::Invalid(_)),
+        "no batch keeps that order"
+    );
 }
 
 /// `/health` and `/metrics` over HTTP, with the names that the seeds' monitors look for.

@@ -400,6 +400,41 @@ async fn s11_poison_comes_to_an_end() {
     assert_eq!(seen.read().into_iter().collect::<BTreeSet<_>>().len(), 39);
 }
 
+/// The same under a new name at every start, and the process dies before it says another word to the broker.
+#[tokio::test(start_paused = true)]
+async fn s11_poison_takes_no_neighbours_along_under_any_name() {
+    let world = World::new();
+    world.numbers(0..10).await;
+    let seen = Journal::new();
+    for start in 0..60 {
+        let (journal, dies) = (seen.clone(), Arc::new(AtomicBool::new(false)));
+        let (dying, broker) = (Arc::clone(&dies), world.broker.clone());
+        let handler = move |context: Context| {
+            let (journal, dying, broker) = (journal.clone(), Arc::clone(&dying), broker.clone());
+            async move {
+                if number(&context) == 0 {
+                    broker.fail_with(ErrorKind::Unavailable);
+                    dying.store(true, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
+                journal.write(number(&context));
+                Outcome::Done
+            }
+        };
+        let consumer = world.consumer().consumer(format!("start-{start}")).handler(handler);
+        let running = Running::begin(|shutdown| consumer.run(shutdown));
+        let is_done = async || {
+            let lag = world.broker.lag(STREAM.as_bytes(), GROUP.as_bytes()).await;
+            lag.is_ok_and(|lag| lag.total() == 0)
+        };
+        world.until(async || dies.load(Ordering::SeqCst) || is_done().await).await;
+        running.kill().await;
+        world.broker.recover();
+    }
+    assert_eq!(world.dead().await.len(), 1, "{:?}", world.dead().await);
+    assert_eq!(seen.read().into_iter().collect::<BTreeSet<_>>(), (1..10).collect());
+}
+
 /// Merges of profiles locked the first ID of each request, so that two requests about the same profile ran at the same
 /// time.
 ///
