@@ -641,6 +641,8 @@ impl Group {
         if is_other_key {
             self.pending.forget_keys();
         }
+        // Without a policy, rows whose entries are gone were left out of it; with one they are dropped.
+        self.pending.by_time = None;
     }
 
     pub(crate) fn restore_counters(&mut self, next_consumer: u32, released_next: u64) {

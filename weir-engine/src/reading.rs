@@ -362,7 +362,7 @@ impl Core {
         }
     }
 
-    /// Makes dead letters of what a read would give out once too often.
+    /// Makes dead letters of what a read would give out once too often, and drops rows without an entry that it finds.
     fn bury_spent_of(
         &mut self,
         key: KeyRef<'_>,
@@ -377,7 +377,12 @@ impl Core {
             (GroupReadFrom::New, None) => return Ok(()),
             (GroupReadFrom::New, Some(idle_min)) => {
                 self.group_mut(found, at).pending.index_times();
-                let (rows, _) = self.claimable(found, at, idle_min, most)?;
+                let (rows, ghosts) = self.claimable(found, at, idle_min, most)?;
+                if !ghosts.is_empty() {
+                    // As with every other read of a group with a policy; they may have held back a key.
+                    self.acknowledge(found, at, ghosts.iter().map(|row| row.id).collect());
+                    self.signal(key);
+                }
                 rows.iter().map(|(row, _)| row.id).collect()
             }
         };
@@ -576,8 +581,12 @@ impl Core {
         let (waiting, ghosts) = self.longest_held(place.found, place.at).unwrap_or_default();
         let now = self.steady().0;
         let from = waiting.map_or(now, |row| row.time);
+        let has_policy = self.group(place.found, place.at).policy().is_some();
         let pending = &mut self.group_mut(place.found, place.at).pending;
-        pending.skip_times(&ghosts);
+        if !has_policy {
+            // In a group with a policy they are dropped once they are old enough.
+            pending.skip_times(&ghosts);
+        }
         let soonest = from.saturating_add(idle_min).min(pending.next_due().unwrap_or(u64::MAX));
         Some(soonest.max(now + 1))
     }

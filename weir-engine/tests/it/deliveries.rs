@@ -379,6 +379,29 @@ fn many_first_failures_in_one_batch_need_no_place_for_dead_letters() {
     assert_eq!(shop.space().settle(b"s", b"g", &again).unwrap()[8], Settled::DeadLettered);
 }
 
+/// A claiming read left such a row where it was and hid it from all others: it held its key for ever.
+#[test]
+fn a_claiming_read_of_redis_drops_rows_without_entries() {
+    let shop = Shop::new(keyed(), &[("k", "a"), ("k", "a")]);
+    assert_eq!(ids(&shop.read("ann", GroupSource::New, 9)), [1]);
+    shop.space().delete_entries(b"s", &[EntryId::new(1, 0)]).unwrap();
+    let claiming = |idle_min| weir_engine::ReadGroup {
+        ns: NamespaceNo(0),
+        group: b"g".as_slice().into(),
+        consumer: b"bob".as_slice().into(),
+        streams: vec![(b"s".as_slice().into(), weir_engine::GroupReadFrom::New)],
+        limits: weir_engine::ReadLimits::default(),
+        noack: false,
+        claim_idle_min: Some(idle_min),
+    };
+    let engine = shop.engine.as_ref().unwrap();
+    assert_eq!(engine.ask(|turn| turn.read_group(&claiming(60_000))).unwrap().streams.len(), 0);
+    assert_eq!(shop.states().len(), 2, "it is too young");
+    shop.clock.advance(60 * SECOND);
+    engine.ask(|turn| turn.read_group(&claiming(60_000))).unwrap();
+    assert!(shop.states().iter().all(|(id, _)| *id == 2), "{:?}", shop.states());
+}
+
 /// Behind many rows without entries, some that could be had were left out.
 #[test]
 fn a_claim_looks_at_all_it_names() {
