@@ -81,6 +81,12 @@ impl Upstream {
         // What the library says may have the password in it.
         let info = url.into_connection_info().map_err(|_| refuse())?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(refuse()) };
+        if info.redis_settings().db() != 0 {
+            return Err(usage(
+                "--backend serves the database 0, where clients begin: WEIR.* commands in another one would not see \
+                 their streams; leave the database out of the URL",
+            ));
+        }
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let user = info.redis_settings().username().unwrap_or("default").to_owned();
         Ok(Self { address: format!("{host}:{port}"), user })
@@ -102,7 +108,7 @@ mod tests {
     fn one_redis_is_named_and_nothing_else() {
         for (url, address, user) in [
             ("redis://h", "h:6379", "default"),
-            ("redis://ann:pw@127.0.0.1:7/2", "127.0.0.1:7", "ann"),
+            ("redis://ann:pw@127.0.0.1:7/0", "127.0.0.1:7", "ann"),
             ("redis://:pw@[::1]:7", "[::1]:7", "default"),
         ] {
             let wanted = Upstream { address: address.into(), user: user.into() };
@@ -112,5 +118,7 @@ mod tests {
             let error = format!("{:#}", Upstream::of(url).unwrap_err());
             assert!(error.contains("--backend wants") && !error.contains("secret"), "{error}");
         }
+        let error = format!("{:#}", Upstream::of("redis://:secret@h:7/2").unwrap_err());
+        assert!(error.contains("database 0") && !error.contains("secret"), "{error}");
     }
 }
