@@ -48,6 +48,28 @@ local function give_ready()
   end
 end
 
+-- Rows that were held for so long, from `at` on, lowest first. Where much is parked (behind a busy key, say), it is not
+-- looked through: each consumer is asked for what it holds.
+local PARKED_MAX = 500
+local function idle_page(idle_min, at, n)
+  if call('ZCARD', kwait) + call('ZCARD', kdue) <= PARKED_MAX then
+    return call('XPENDING', S, G, 'IDLE', idle_min, at, '+', n)
+  end
+  local found = {}
+  for _, holder in ipairs(call('XPENDING', S, G)[4] or {}) do
+    if holder[1] ~= PARKED then
+      for _, p in ipairs(call('XPENDING', S, G, 'IDLE', idle_min, at, '+', n, holder[1])) do
+        found[#found + 1] = p
+      end
+    end
+  end
+  table.sort(found, function(a, b) return is_less(a[1], b[1]) end)
+  for i = #found, n + 1, -1 do
+    found[i] = nil
+  end
+  return found
+end
+
 local function give_idle()
   local idle_min = ARGV[6] ~= '' and tonumber(ARGV[6]) or policy.lease
   if not idle_min then return end
@@ -58,7 +80,7 @@ local function give_idle()
       state = 'more'
       return
     end
-    local page = call('XPENDING', S, G, 'IDLE', idle_min, at, '+', math.min(count - #out + 16, 500))
+    local page = idle_page(idle_min, at, math.min(count - #out + 16, 500))
     local rows = {}
     for _, p in ipairs(page) do
       if #out + #rows >= count then break end

@@ -345,3 +345,27 @@ async fn an_entry_too_large_for_a_script_becomes_a_dead_letter_and_keeps_nobody_
     let again = broker.read_group(b"s", from(GroupSource::Reclaimed { idle_min: None }, "d")).await.unwrap();
     assert_eq!(again[0].entry.fields.len(), 6_000, "it is given whole again");
 }
+
+#[tokio::test]
+async fn what_is_held_too_long_is_found_beside_much_that_waits_for_its_key() {
+    let redis = Redis::start();
+    let broker = group(&redis, Policy { key: Some(b"k".to_vec()), ..Policy::recommended() }).await;
+    for ms in 1..=700 {
+        // The first of each key is given out, and all others wait for it.
+        let key = if ms % 2 == 0 { b"even".as_slice() } else { b"odd" };
+        append(&broker, ms, &[(b"k", key)]).await;
+    }
+    append(&broker, 701, &[(b"a", b"1")]).await;
+    let one = |consumer| ReadGroup { count: 1, ..from(GroupSource::New, consumer) };
+    let held = [one("c"), one("d"), one("c")].map(|read| broker.read_group(b"s", read));
+    let mut given = Vec::new();
+    for read in held {
+        given.extend(ids(&read.await.unwrap()));
+    }
+    assert_eq!(given, [1, 2, 701]);
+    let reclaimed = |count| ReadGroup { count, ..from(GroupSource::Reclaimed { idle_min: NOW }, "e") };
+    assert_eq!(ids(&broker.read_group(b"s", reclaimed(2)).await.unwrap()), [1, 2]);
+    assert_eq!(ids(&broker.read_group(b"s", reclaimed(9)).await.unwrap()), [1, 2, 701]);
+    let young = GroupSource::Reclaimed { idle_min: Some(Duration::from_secs(3_600)) };
+    assert!(broker.read_group(b"s", from(young, "e")).await.unwrap().is_empty());
+}
