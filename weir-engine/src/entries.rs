@@ -39,8 +39,9 @@ impl Core {
         request: &Append<'_>,
         terms: &Terms,
     ) -> Result<Appended, Halt> {
-        // Redis says so before it looks at the key.
-        if request.id == NewId::Exact(EntryId::MIN) && terms.expected == Expected::Any {
+        // Redis says so before it looks at the key; through the traits, an append that is repeated is answered as the first.
+        let is_redis = !terms.remembers && terms.expected == Expected::Any;
+        if is_redis && request.id == NewId::Exact(EntryId::MIN) {
             return Err(ErrorKind::IdZero.into());
         }
         let found = self.find_stream(key)?;

@@ -9,6 +9,7 @@ use weir_core::{
 };
 
 use super::book::{Book, Names};
+use super::generate::FAR;
 use super::look::{self, ALL};
 use super::op::{Fate, From, GroupNo, Mark, Op, Restored, Source, StreamNo};
 use super::shown::{self, Shown};
@@ -108,6 +109,7 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
                 From::Position(position) if names.positions => ReadFrom::Position(position),
                 From::Position(_) => ReadFrom::Start,
                 From::Time(0) if !names.positions => ReadFrom::Start,
+                From::Time(FAR) if !names.positions => ReadFrom::End,
                 From::Time(time) => ReadFrom::Time(Timestamp(time)),
             };
             let to = to.map(|to| book.id(group, to));
@@ -149,6 +151,7 @@ async fn of_streams(broker: &dyn Broker, book: &mut Book, names: &Names, op: &Op
                 Mark::Start => TrimTo::Time(Timestamp(0)),
                 Mark::End => TrimTo::Length(0),
                 Mark::Id(id) => TrimTo::MinId(book.id((*stream, 0), id)),
+                Mark::Time(FAR) if !names.positions => TrimTo::Length(0),
                 Mark::Time(time) => TrimTo::Time(Timestamp(time)),
                 Mark::Count(length) => TrimTo::Length(length),
                 Mark::Bytes(bytes) => TrimTo::Bytes(bytes),
@@ -208,6 +211,7 @@ async fn of_groups(broker: &dyn Broker, book: &Book, names: &Names, op: &Op) -> 
                 Mark::Start => SeekTo::Start,
                 Mark::End => SeekTo::End,
                 Mark::Id(id) => SeekTo::After(book.id(*group, id)),
+                Mark::Time(FAR) if !names.positions => SeekTo::End,
                 Mark::Time(time) => SeekTo::Time(Timestamp(time)),
                 Mark::Count(count) | Mark::Bytes(count) => SeekTo::Skip(count),
             };

@@ -15,7 +15,7 @@ use crate::random::Random;
 /// Long enough that no run sees its end.
 const LONG: Duration = Duration::from_secs(3_600);
 /// A time that no run sees.
-const FAR: u64 = 8_000_000_000_000_000;
+pub(super) const FAR: u64 = 8_000_000_000_000_000;
 /// A hundred years: entries with small IDs look that old to who takes IDs for times.
 const AGE: Duration = Duration::from_secs(100 * 365 * 86_400);
 

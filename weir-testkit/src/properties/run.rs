@@ -77,6 +77,16 @@ pub struct Summary {
     pub restarts: u64,
 }
 
+impl Summary {
+    /// Counts what another run did, too.
+    pub fn add(&mut self, other: Self) {
+        self.sequences += other.sequences;
+        self.operations += other.operations;
+        self.replies += other.replies;
+        self.restarts += other.restarts;
+    }
+}
+
 /// A sequence after which brokers part.
 #[derive(Debug, Clone)]
 pub struct Difference {

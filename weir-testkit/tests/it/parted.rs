@@ -131,6 +131,17 @@ fn a_repeated_batch_does_not_spend_what_a_policy_let_go() {
 }
 
 #[test]
+fn a_repeated_append_is_answered_as_the_first_though_its_id_cannot_be() {
+    let append = |id| Op::Append {
+        stream: 0,
+        entry: (Some(id), Some("1"), vec![("type", "placed")]),
+        producer: Some("p"),
+        expected: Expected::Any,
+    };
+    check(vec![append(IdRef::Small(1, 0)), append(IdRef::Min), append(IdRef::Small(1, 0)), Op::Look]);
+}
+
+#[test]
 fn what_becomes_ready_since_a_row_was_dropped_is_not_taken_over_by_the_same_claim() {
     let entry = || vec![("key", "x")];
     let policy = Policy { key: Some(b"key".to_vec()), ..Policy::recommended() };

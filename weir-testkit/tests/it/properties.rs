@@ -10,6 +10,9 @@ use weir_testkit::properties::{Contender, RunOptions, Summary, run};
 
 use crate::life::Life;
 
+/// Sequences after which a run says how far it is.
+const SAID_EVERY: usize = 250;
+
 pub(crate) fn model() -> Contender {
     Contender { name: "model".into(), broker: Arc::new(TestBroker::new()), restart: None }
 }
@@ -55,12 +58,26 @@ fn check(contenders: Vec<Contender>, options: RunOptions) -> Summary {
     check_on(&runtime(), contenders, options)
 }
 
-/// Runs on one thread; a difference is what the test says.
+/// Runs on one thread, and says how far it is; a difference is what the test says.
+#[expect(clippy::print_stderr, reason = "a long run says how far it is")]
 fn check_on(runtime: &Runtime, mut contenders: Vec<Contender>, options: RunOptions) -> Summary {
-    match runtime.block_on(run(&mut contenders, &options)) {
-        Ok(summary) => summary,
-        Err(difference) => panic!("{difference}"),
+    let (mut total, end) = (Summary::default(), options.seed + options.sequences);
+    for seed in (options.seed..end).step_by(SAID_EVERY) {
+        let sequences = (end - seed).min(SAID_EVERY as u64);
+        let part = RunOptions { seed, sequences, ..options.clone() };
+        match runtime.block_on(run(&mut contenders, &part)) {
+            Ok(summary) => total.add(summary),
+            Err(difference) => panic!("{difference}"),
+        }
+        let names: Vec<_> = contenders.iter().map(|contender| &contender.name[..]).collect();
+        eprintln!(
+            "{}: no difference from seed {} to {}",
+            names.join(", "),
+            options.seed,
+            seed + sequences - 1
+        );
     }
+    total
 }
 
 #[test]
