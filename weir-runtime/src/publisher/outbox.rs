@@ -131,8 +131,10 @@ impl Outbox {
 
     /// Stores appends; those that are accepted are on the disk when this ends.
     pub(super) fn put(&mut self, producer: &[u8], appends: &[Append]) -> Vec<Result<(), Error>> {
+        let flushed = self.files.last().copied();
         let mut results: Vec<_> = appends.iter().map(|append| self.put_one(producer, append)).collect();
         if let Err(error) = self.flush() {
+            self.cut(flushed);
             let context = error.to_string();
             for result in results.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(Error::new(ErrorKind::Io).with_context(context.clone()));
@@ -217,6 +219,18 @@ impl Outbox {
         match &self.newest {
             Some(file) => file.sync_data().map_err(|error| io(&self.folder, error)),
             None => Ok(()),
+        }
+    }
+
+    /// Takes back what could not be flushed, and writes to this file no more: nobody knows what of it the disk has, and
+    /// what is accepted later must not stand behind a hole.
+    fn cut(&mut self, flushed: Option<Part>) {
+        let (Some(file), Some(part)) = (self.newest.take(), self.files.last_mut()) else { return };
+        let flushed = flushed.filter(|flushed| flushed.number == part.number);
+        let (bytes, appends) = flushed.map_or((0, 0), |flushed| (flushed.bytes, flushed.appends));
+        if file.set_len(bytes).is_ok() {
+            self.queued -= part.appends - appends;
+            (part.bytes, part.appends) = (bytes, appends);
         }
     }
 

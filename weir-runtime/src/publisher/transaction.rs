@@ -13,7 +13,8 @@
 //! ```
 //!
 //! [`Publisher::relay`] moves rows from the table to their streams. A row that it moved and could not remove is moved
-//! again, and recognised by its append ID. One relay per table keeps the order.
+//! again, and recognised by its append ID, as long as the publisher has the same name: relays that take turns on several
+//! machines want to be given one ([`super::Builder::name`]). One relay per table at a time keeps the order.
 
 use std::future::Future;
 use std::time::Duration;
