@@ -381,30 +381,33 @@ impl Core {
     }
 
     /// Makes dead letters of those rows that were given out too often: before a Redis command would give them to
-    /// somebody.
+    /// somebody. Answers whether there were any: then others come in their place, which have to be looked at as well.
     pub(crate) fn bury_spent(
         &mut self,
         key: KeyRef<'_>,
         (found, at): (Found, GroupRef),
         ids: &[EntryId],
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let group = self.group(found, at);
-        let Some(most) = group.policy().map(|policy| i64::from(policy.deliveries_max)) else { return Ok(()) };
+        let Some(most) = group.policy().map(|policy| i64::from(policy.deliveries_max)) else {
+            return Ok(false);
+        };
         let spent: Vec<EntryId> = ids
             .iter()
             .filter(|id| group.pending.get(**id).is_some_and(|row| row.deliveries >= most))
             .copied()
             .collect();
         if spent.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let name = group.name.clone();
+        let (name, rows) = (group.name.clone(), group.pending.len());
         let before = self.blocks.read_on_the_spot(true);
         let buried = self.bury_all(key, (found, at), &name, &spent);
         self.blocks.read_on_the_spot(before);
         // What waited for their keys may be ready.
         self.signal(key);
-        buried
+        // A row whose entry is gone is not buried; who reads drops it.
+        buried.map(|()| self.group(found, at).pending.len() < rows)
     }
 
     fn bury_all(

@@ -325,7 +325,7 @@ impl Core {
         self.tie();
         let free = self.free_rows(found, at, request.ids, request.idle_min);
         let buried = self.bury_spent(key, (found, at), &free);
-        let claimed = buried.and_then(|()| self.claim_by(key, (found, at), request));
+        let claimed = buried.and_then(|_| self.claim_by(key, (found, at), request));
         self.untie();
         self.signal_if_keyed(key, found, at);
         claimed
@@ -428,15 +428,32 @@ impl Core {
         if self.is_paused(found, at) {
             return Ok(AutoClaimed::default());
         }
-        let (answer, rows) = self.plan_auto_claim(found, at, request)?;
-        let ids: Vec<EntryId> = rows.iter().map(|row| row.id).collect();
-        drop(answer);
+        // What is cold shows before anything is changed; what comes in the place of what is buried is read on the spot.
+        self.plan_auto_claim(found, at, request)?;
+        let before = self.blocks.read_on_the_spot(true);
         self.tie();
-        let buried = self.bury_spent(key, (found, at), &ids);
+        let buried = self.bury_all_spent(key, (found, at), request);
         let claimed = buried.and_then(|()| self.auto_claim_by(key, (found, at), request));
         self.untie();
+        self.blocks.read_on_the_spot(before);
         self.signal_if_keyed(key, found, at);
         claimed
+    }
+
+    /// Makes dead letters of all that a claim would give out once too often.
+    fn bury_all_spent(
+        &mut self,
+        key: KeyRef<'_>,
+        (found, at): (Found, GroupRef),
+        request: &AutoClaim<'_>,
+    ) -> Result<(), Halt> {
+        loop {
+            let (_, rows) = self.plan_auto_claim(found, at, request)?;
+            let ids: Vec<EntryId> = rows.iter().map(|row| row.id).collect();
+            if !self.bury_spent(key, (found, at), &ids)? {
+                return Ok(());
+            }
+        }
     }
 
     fn auto_claim_by(

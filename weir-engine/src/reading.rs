@@ -343,7 +343,7 @@ impl Core {
             return Ok((None, self.pause_end(found, at)));
         }
         if self.group(found, at).policy().is_some() {
-            self.bury_spent_of(key, &place, *from, *claim, budget.next_stream())?;
+            while self.bury_spent_of(key, &place, *from, *claim, budget.next_stream())? {}
         }
         match (from, *claim) {
             (GroupReadFrom::History(after), _) => {
@@ -370,11 +370,11 @@ impl Core {
         from: GroupReadFrom,
         claim: Option<u64>,
         most: u64,
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let Place { found, at, consumer } = *place;
         let ids: Vec<EntryId> = match (from, claim) {
             (GroupReadFrom::History(after), _) => own_after(self.group(found, at), consumer, after, most),
-            (GroupReadFrom::New, None) => return Ok(()),
+            (GroupReadFrom::New, None) => return Ok(false),
             (GroupReadFrom::New, Some(idle_min)) => {
                 self.group_mut(found, at).pending.index_times();
                 let (rows, ghosts) = self.claimable(found, at, idle_min, most)?;

@@ -379,6 +379,25 @@ fn many_first_failures_in_one_batch_need_no_place_for_dead_letters() {
     assert_eq!(shop.space().settle(b"s", b"g", &again).unwrap()[8], Settled::DeadLettered);
 }
 
+/// In the place of what was buried came others, and were given out whatever they counted.
+#[test]
+fn raw_commands_give_nothing_out_too_often_in_the_place_of_dead_letters() {
+    let policy = Policy { deliveries_max: 1, ..Policy::recommended() };
+    let shop = Shop::new(policy, &[("f", "1"), ("f", "2"), ("f", "3")]);
+    assert_eq!(shop.read("ann", GroupSource::New, 9).len(), 3);
+    let auto = weir_engine::AutoClaim {
+        group: b"g",
+        consumer: b"bob",
+        idle_min: 0,
+        start: EntryId::MIN,
+        count: 1,
+        just_ids: false,
+    };
+    let key = KeyRef { ns: NamespaceNo(0), name: b"s" };
+    assert_eq!(shop.engine.as_ref().unwrap().turn().auto_claim(key, &auto).unwrap().entries, []);
+    assert_eq!((shop.letters().len(), shop.states().len()), (3, 0));
+}
+
 /// A claiming read left such a row where it was and hid it from all others: it held its key for ever.
 #[test]
 fn a_claiming_read_of_redis_drops_rows_without_entries() {
