@@ -169,6 +169,10 @@ impl Core {
     pub fn trim_to(&mut self, key: KeyRef<'_>, to: TrimTo) -> Result<Trimmed, Halt> {
         let Some(found) = self.find_stream(key)? else { return Ok(Trimmed { removed: 0, held: 0 }) };
         self.judge_required(found, 1)?;
+        if matches!(to, TrimTo::Time(_)) && !self.blocks.reads_on_the_spot() && !self.is_all_written() {
+            // What an entry's time is stands in what was written.
+            return Err(Cold::Unwritten.into());
+        }
         let wanted = self.beyond_trim(found, to)?;
         let stream = self.stream(found);
         let free = match self.floor(found)? {
@@ -193,13 +197,18 @@ impl Core {
         })
     }
 
+    /// Whether what was appended can be read, or was waited for.
+    fn is_all_written(&self) -> bool {
+        self.log.written() >= self.appender.head() || self.blocks.ahead().is_written()
+    }
+
     fn beyond_bytes(&self, found: Found, most: u64) -> Result<u64, Halt> {
         let stream = self.stream(found);
         let measures = stream.keeping.as_ref().and_then(|keeping| keeping.measures.as_ref());
         if let Some(measures) = measures.filter(|measures| measures.upto == stream.next_pos) {
             return Ok(measures.beyond_bytes(most));
         }
-        if self.log.written() < self.appender.head() && !self.blocks.ahead().is_written() {
+        if !self.is_all_written() {
             return Err(Cold::Unwritten.into());
         }
         let (mut kept, mut bytes) = (0, 0_u64);
@@ -250,6 +259,28 @@ impl Core {
             self.check_new_key()?;
         }
         self.check_writable(true)?;
+        let (Some(old), Some(_)) = (found, retention) else {
+            return self.store_retention(key, found, retention);
+        };
+        if self.stream(old).len >= MEASURED_AT_ONCE {
+            self.store_retention(key, found, retention)?;
+            return self.keep_now(key, old);
+        }
+        // A short stream is measured, limited and cut in one transaction: what is not written shows before.
+        self.judge_required(old, self.stream(old).len)?;
+        self.tie();
+        let more = self.store_retention(key, found, retention).map(|()| self.keep_to_limits(key, old));
+        self.untie();
+        if more? { Err(Cold::Again.into()) } else { Ok(()) }
+    }
+
+    /// Writes the limits of a stream down, measured as far as they need it.
+    fn store_retention(
+        &mut self,
+        key: KeyRef<'_>,
+        found: Option<Found>,
+        retention: Option<Retention>,
+    ) -> Result<(), Halt> {
         if let (Some(found), Some(retention)) = (found, &retention) {
             self.measure_slice(found, retention)?;
         }
@@ -267,10 +298,7 @@ impl Core {
             self.untie();
             self.signal(key);
         }
-        match found.filter(|_| retention.is_some()) {
-            Some(found) => self.keep_now(key, found),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Measures entries that are there, a bounded number in a turn, until all are.

@@ -286,3 +286,43 @@ fn a_required_group_needs_only_what_its_filter_lets_through() {
     }
     assert_eq!(house.read("s", ReadFrom::Start).iter().map(value).filter(|value| value == "7").count(), 1);
 }
+
+#[test]
+fn a_trim_by_time_has_the_log_written_before_it_looks_at_times() {
+    let house = House::new();
+    fill(&house, 0, 3);
+    for nth in 3..6_u8 {
+        let fields: [&[u8]; 2] = [b"type", &[nth]];
+        let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+        house.engine.turn().append(KEY, &request).unwrap();
+    }
+    house.clock.advance(Duration::from_secs(5));
+    let now = house.engine.turn().now();
+    let trimmed = house.engine.ask(|turn| turn.trim_to(KEY, TrimTo::Time(now))).unwrap();
+    assert_eq!((trimmed.removed, trimmed.held), (6, 0));
+}
+
+#[test]
+fn a_short_stream_is_limited_and_cut_at_once() {
+    let house = House::new();
+    fill(&house, 0, 3);
+    let condition = Condition { field: FieldName::Type, test: ConditionTest::Prefix(b"raw".to_vec()) };
+    let filter = Some(Filter { conditions: vec![condition] });
+    group(&house, "audit", Policy { filter, ..required() });
+    let fields: [&[u8]; 2] = [b"type", b"other"];
+    let request = Append { id: NewId::Auto, fields: &fields, create: true, trim: None, producer: None };
+    house.engine.turn().append(KEY, &request).unwrap();
+    let retention = Some(Retention { length: Some(1), ..Retention::default() });
+    let mut left = Vec::new();
+    house
+        .engine
+        .ask(|turn| {
+            let set = turn.set_retention(KEY, retention);
+            // Whatever it waits for, there are no limits beside entries beyond them.
+            left.push((turn.retention(KEY)?.is_some(), turn.len(KEY)?));
+            set
+        })
+        .unwrap();
+    assert_eq!(left.pop(), Some((true, 1)));
+    assert!(!left.is_empty() && left.iter().all(|seen| *seen == (false, 4)), "{left:?}");
+}

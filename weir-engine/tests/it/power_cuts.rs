@@ -346,7 +346,7 @@ pub(crate) fn lines_apart(found: &str, expected: &str) -> String {
 }
 
 /// What a script has to have, besides snapshots, segments and reclaiming.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 41] = [
     "Append",
     "Trim",
     "Delete",
@@ -374,6 +374,17 @@ const KINDS: [&str; 30] = [
     "Keep",
     "Charter",
     "EndStream",
+    "Give",
+    "Settle",
+    "TakeOver",
+    "TakeOverOld",
+    "Seek",
+    "Pause",
+    "Resume",
+    "Redrive",
+    "Purge",
+    "Restore",
+    "EndConsumer",
     "Together",
     "Time",
     "Background",

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use weir_core::{
-    Clock, Condition, ConditionTest, CreateGroup, EntryId, Error, ErrorKind, Expected, FieldName, Filter,
-    GroupOrigin, Policy, Retention, Timestamp, TrimTo,
+    Clock, Condition, ConditionTest, CreateGroup, DeadLetterFilter, EntryId, Error, ErrorKind, Expected,
+    FieldName, Filter, GroupOrigin, GroupSource, PendingFate, Policy, Purge, Redrive, RestoredRow, Retention,
+    Seek, SeekTo, Settle, Settlement, Timestamp, Token, TrimTo,
 };
 use weir_engine::{
     Ahead, Append, AutoClaim, BatchEntry, Claim, Cold, Core, Digests, Engine, ExpireWhen, Fsync,
-    GroupReadFrom, GroupStart, Halt, KeyRef, Nack, NackMode, NamespaceNo, NewId, Options, PendingQuery,
-    Producer, Range, ReadGroup, ReadLimits, References, SetId, Terms, Trim, TrimBound,
+    GroupReadFrom, GroupStart, Halt, KeyRef, LettersDone, Nack, NackMode, NamespaceNo, NewId, Options,
+    PendingQuery, Producer, Range, ReadGroup, ReadLimits, ReadSource, References, SetId, Terms, Trim,
+    TrimBound,
 };
 use weir_log::LogOptions;
 
@@ -305,6 +307,54 @@ pub(crate) enum Command {
     EndStream {
         name: Name,
     },
+    Give {
+        read: ReadSource,
+    },
+    Settle {
+        name: Name,
+        group: Bytes,
+        settlements: Vec<Settle>,
+    },
+    TakeOver {
+        name: Name,
+        claim: weir_core::Claim,
+    },
+    TakeOverOld {
+        name: Name,
+        claim: weir_core::AutoClaim,
+    },
+    Seek {
+        name: Name,
+        group: Bytes,
+        to: SeekTo,
+    },
+    Pause {
+        name: Name,
+        group: Bytes,
+        duration: Option<Duration>,
+    },
+    Resume {
+        name: Name,
+        group: Bytes,
+    },
+    Redrive {
+        name: Name,
+        group: Bytes,
+    },
+    Purge {
+        name: Name,
+        group: Bytes,
+    },
+    Restore {
+        name: Name,
+        group: Bytes,
+        rows: Vec<RestoredRow>,
+    },
+    EndConsumer {
+        name: Name,
+        group: Bytes,
+        consumer: Bytes,
+    },
 }
 
 /// One step of a script.
@@ -440,7 +490,36 @@ impl Command {
                 }
             }
             Self::Copy { .. } => Ok(()),
-            other => unreachable!("{other:?} is not about a group"),
+            _ => self.run_on_deliveries(core),
+        }
+    }
+
+    fn run_on_deliveries(&self, core: &mut Core) -> Result<(), Halt> {
+        match self {
+            Self::Give { read } => core.read_group_from(read).map(drop),
+            Self::Settle { name, group, settlements } => {
+                core.settle(name.key(), group, settlements).map(drop)
+            }
+            Self::TakeOver { name, claim } => core.take_over(name.key(), claim).map(drop),
+            Self::TakeOverOld { name, claim } => core.take_over_old(name.key(), claim).map(drop),
+            Self::Seek { name, group, to } => {
+                core.seek(name.key(), group, &Seek { to: *to, dry_run: false }).map(drop)
+            }
+            Self::Pause { name, group, duration } => core.pause_group(name.key(), group, *duration),
+            Self::Resume { name, group } => core.resume_group(name.key(), group),
+            Self::Redrive { name, group } => {
+                let redrive = Redrive { filter: DeadLetterFilter::default(), count: 3, dry_run: false };
+                core.redrive(name.key(), group, &redrive, &mut LettersDone::default()).map(drop)
+            }
+            Self::Purge { name, group } => {
+                let purge = Purge { filter: DeadLetterFilter::default(), count: 1, dry_run: false };
+                core.purge_dead_letters(name.key(), group, &purge, &mut LettersDone::default()).map(drop)
+            }
+            Self::Restore { name, group, rows } => core.restore_pending(name.key(), group, rows).map(drop),
+            Self::EndConsumer { name, group, consumer } => {
+                core.remove_consumer(name.key(), group, consumer, PendingFate::HandBack).map(drop)
+            }
+            other => unreachable!("{other:?} is not about deliveries"),
         }
     }
 }
@@ -463,10 +542,19 @@ pub(crate) fn run(engine: &Engine, command: &Command) -> Done {
     if let Command::Copy { name, to, replace } = command {
         return copy(engine, name, to, *replace);
     }
+    // Who asks for what is new is given what is at hand, which depends on what is cached and written. A script has to go
+    // the same way on every engine.
+    let at_hand = matches!(command, Command::Give { .. } | Command::Read(_));
+    if at_hand && let Err(error) = engine.flush() {
+        return judge(Err(error));
+    }
     let mut asked = 0;
     judge(engine.ask(|turn| {
         asked += 1;
         assert!(asked < 10_000, "{command:?} is cold for ever");
+        if at_hand {
+            turn.read_on_the_spot(true);
+        }
         command.run(turn)
     }))
 }
@@ -785,12 +873,22 @@ impl Writer {
         let prefix = ConditionTest::Prefix(if letter < 128 { vec![letter] } else { Vec::new() });
         let condition = Condition { field: FieldName::Type, test: prefix };
         let filter = self.chance.one_in(3).then(|| Filter { conditions: vec![condition] });
-        Policy { required: !self.chance.one_in(3), filter, ..Policy::recommended() }
+        Policy {
+            required: !self.chance.one_in(3),
+            filter,
+            key: self.chance.one_in(2).then(|| b"type".to_vec()),
+            failures_max: 1 + self.chance.below(4) as u32,
+            deliveries_max: 2 + self.chance.below(6) as u32,
+            lease: Duration::from_millis(500 + self.chance.below(3_000)),
+            reset_on_class: self.chance.one_in(3),
+            ..Policy::recommended()
+        }
     }
 
     fn group_command(&mut self, name: Name) -> Command {
         let (group, consumer) = (self.group(), self.consumer());
-        match self.chance.below(36) {
+        match self.chance.below(60) {
+            36.. => self.delivery_command(name, group, consumer),
             0..4 => {
                 let start =
                     if self.chance.one_in(2) { GroupStart::End } else { GroupStart::After(EntryId::MIN) };
@@ -828,6 +926,86 @@ impl Writer {
                 Command::AutoClaim { name, group, consumer, idle, count }
             }
         }
+    }
+
+    fn delivery_command(&mut self, name: Name, group: Bytes, consumer: Bytes) -> Command {
+        let idle_min = Duration::from_millis(self.chance.below(2_000));
+        match self.chance.below(24) {
+            0..9 => {
+                let idle_min = self.chance.one_in(2).then_some(idle_min);
+                let source = match self.chance.below(5) {
+                    0..2 => GroupSource::New,
+                    2 => GroupSource::Reclaimed { idle_min },
+                    3 => GroupSource::Available { idle_min },
+                    _ => GroupSource::History { after: EntryId::MIN },
+                };
+                let read = ReadSource {
+                    ns: NamespaceNo(name.0),
+                    stream: name.1.clone().into(),
+                    group: group.into(),
+                    consumer: consumer.into(),
+                    source,
+                    count: 1 + self.chance.below(12),
+                    while_paused: self.chance.one_in(4),
+                };
+                Command::Give { read }
+            }
+            9..16 => {
+                let ids = self.pending(&name, &group, 8);
+                let settlements = ids.into_iter().map(|id| self.settlement(id)).collect();
+                Command::Settle { name, group, settlements }
+            }
+            16 => {
+                let ids = self.pending(&name, &group, 5);
+                Command::TakeOver { name, claim: weir_core::Claim { group, consumer, idle_min, ids } }
+            }
+            17 => {
+                let (start, count) = (EntryId::MIN, 1 + self.chance.below(6));
+                let claim = weir_core::AutoClaim { group, consumer, idle_min, start, count };
+                Command::TakeOverOld { name, claim }
+            }
+            18 => {
+                let id = self.entries(&name, 1)[0];
+                let to = *self.chance.pick(&[SeekTo::Start, SeekTo::After(id), SeekTo::Skip(2)]);
+                Command::Seek { name, group, to }
+            }
+            19 => {
+                let duration = self.chance.one_in(4).then(|| Duration::from_millis(self.chance.below(3_000)));
+                if duration.is_some() {
+                    Command::Pause { name, group, duration }
+                } else {
+                    Command::Resume { name, group }
+                }
+            }
+            20 => Command::Redrive { name, group },
+            21 => Command::Purge { name, group },
+            22 => {
+                let ids = self.entries(&name, 4);
+                let rows = ids.into_iter().map(|id| RestoredRow {
+                    id,
+                    consumer: self.chance.one_in(2).then(|| consumer.clone()),
+                    idle: idle_min,
+                    deliveries: self.chance.below(4),
+                    failures: self.chance.below(3),
+                    delay: self.chance.one_in(2).then_some(idle_min),
+                });
+                Command::Restore { rows: rows.collect(), name, group }
+            }
+            _ => Command::EndConsumer { name, group, consumer },
+        }
+    }
+
+    fn settlement(&mut self, id: EntryId) -> Settle {
+        let delay = self.chance.one_in(2).then(|| Duration::from_millis(self.chance.below(5_000)));
+        let (class, reason) = (self.chance.pick(&["timeout", "decode"]).as_bytes().to_vec(), self.bytes(20));
+        let settlement = match self.chance.below(9) {
+            0..2 => Settlement::Ack,
+            2..5 => Settlement::Nak { delay, class, reason },
+            5..7 => Settlement::Release { delay },
+            7 => Settlement::Term { class, reason },
+            _ => Settlement::Extend,
+        };
+        Settle { id, token: self.chance.one_in(9).then_some(Token(7)), settlement }
     }
 
     fn read(&mut self, name: Name, group: Bytes, consumer: Bytes) -> Command {
