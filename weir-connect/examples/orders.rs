@@ -13,6 +13,7 @@ use weir_runtime::{Consumer, Context, Outcome, Publisher, Shutdown};
 const STREAM: &[u8] = b"example:orders";
 const GROUP: &[u8] = b"billing";
 
+/// Publishes three orders, works them off, and answers what happened, a line each.
 pub async fn run(url: &str) -> Result<Vec<String>, weir_core::Error> {
     let broker = weir_connect::open(url).await?;
     broker.delete_stream(STREAM).await?;

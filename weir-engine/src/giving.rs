@@ -457,10 +457,12 @@ impl Core {
         if most == 0 || group.last_id >= self.stream(found).last_id {
             return Ok(());
         }
-        Ok(match group.policy().is_some_and(chooses) {
-            true => self.warm_look(found, at, false, most)?,
-            false => self.entries_after(found, group.last_id, most).map(drop)?,
-        })
+        if group.policy().is_some_and(chooses) {
+            self.warm_look(found, at, false, most)?;
+        } else {
+            self.entries_after(found, group.last_id, most)?;
+        }
+        Ok(())
     }
 
     /// Delivers new entries of a group that does not see everything or is ordered by a key.

@@ -97,8 +97,3 @@ pub use tuning::{IdempotenceDefaults, Lookups};
 pub use verify::Verified;
 pub use waiting::{Served, WaiterId, WatchId};
 pub use weir_log::LogStats;
-
-/// The examples of the first page.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct FirstPage;
