@@ -14,7 +14,7 @@ const STREAM: &[u8] = b"example:orders";
 const GROUP: &[u8] = b"billing";
 
 /// Publishes three orders, works them off, and answers what happened, a line each.
-pub async fn run(url: &str) -> Result<Vec<String>, weir_core::Error> {
+pub(crate) async fn run(url: &str) -> Result<Vec<String>, weir_core::Error> {
     let broker = weir_connect::open(url).await?;
     broker.delete_stream(STREAM).await?;
     broker.delete_stream(&dead_letters_of(STREAM, GROUP)?).await?;
