@@ -575,7 +575,7 @@ impl Core {
         Ok(true)
     }
 
-    /// Lost entries of a stream from an ID on, to be read by [`lost_entry`]; a missing list has none.
+    /// Lost entries of a stream from an ID on, to be read by [`crate::lost_entry`]; a missing list has none.
     ///
     /// # Errors
     /// [`ErrorKind::WrongType`].

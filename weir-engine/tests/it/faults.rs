@@ -212,7 +212,7 @@ fn operations(script: &Script, fsync: Fsync) -> u64 {
 }
 
 fn one_failure(failure: Failure, fsync: Fsync) {
-    let script = Script::new(5, STEPS);
+    let script = Script::new(13, STEPS);
     let count = operations(&script, fsync);
     let (mut survived, mut faulted) = (0, 0);
     for operation in (0..count).step_by(if full() { 1 } else { EVERY as usize }) {
