@@ -10,7 +10,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matching(pattern, text, false)
 }
 
-/// As [`matches`], letters of either case being the same.
+/// As [`matches()`], letters of either case being the same.
 #[must_use]
 pub fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
     matching(pattern, text, true)
