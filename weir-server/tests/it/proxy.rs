@@ -211,6 +211,8 @@ fn a_redis_that_is_away_is_said_to_be() {
     let mut client = stage.client();
     assert_eq!(client.ask("PING"), "+PONG");
     stage.redis.kill().unwrap();
+    // Until it is gone it may still accept who comes late.
+    stage.redis.wait().unwrap();
     assert!(client.is_closed());
     let mut late = stage.client();
     assert_eq!(late.reply(), "-UNAVAILABLE the Redis behind this server cannot be reached");
